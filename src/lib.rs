@@ -1,0 +1,48 @@
+//! triggerly: a self-hosted server that is told, by plain GETs, who users are and what happens, and
+//! keeps it in a durable log. This page is the map of the house.
+//!
+//! # One call
+//! ```text
+//! bytes ─http─> Request ─api::track─> Submission ─decode─> RawBatch ─validate─> Batch
+//!                                                                                │ submit
+//! bytes <─http─ Response <─api::track── Receipt or Reject <─answers── committer ─┘
+//!                                             append · merge · flush, for all that waited
+//! ```
+//! Each step takes one type and gives the next; none can be left out, because its input can't be
+//! made elsewhere. No thread waits for the disk but the committer: a worker hands the call over,
+//! and the answer is sent from the answering thread when the flush has returned.
+//!
+//! # Floors
+//! Imports point down only.
+//! ```text
+//! 6  main  cli/                 arguments, exit codes
+//! 5  app                        wiring: start, stop
+//! 4  api/  control  commands/   HTTP's calls · the socket of the commands · what they do
+//! 3  ingest/  view  jobs        decisions · how things look as JSON · threads for reading
+//! 2  auth  store/  http/        who · durability · transport, side by side
+//! 1  model/  clock  config      leaves
+//! ```
+//! tiny_http is known in [`http`] alone, sled in [`store`], argh in [`cli`], the wall clock in
+//! [`clock`]; HTTP ends in [`api`]. `model` and `ingest` do no I/O.
+//!
+//! # Invariants
+//! 1. An acknowledged call survives any crash after the acknowledgement.
+//! 2. A submission is in the log whole or not at all.
+//! 3. `seq` has no gaps, only grows and is never used twice.
+//! 4. One thread writes the log and the keyed state.
+//! 5. The state is a function of the log: the same records give the same bytes, however batched.
+//! 6. Every queue, body, batch, depth and name has a named bound ([`model::limits`],
+//!    [`store`], [`jobs`]).
+//! 7. After a failed write or flush nothing is acknowledged any more.
+//! 8. Decoding what came from outside or from disk never panics.
+//!
+//! # What isn't here, on purpose
+//! No async runtime: a thread pool and one committer keep up with the disk, and can be read. No
+//! second writer: group commit makes one thread faster than many. No global state: everything hangs
+//! on the [`app`]. No trait for the sake of tests, but where the world fails ([`store::Flush`]) and
+//! where another engine may stand one day ([`store::Log`]).
+
+pub mod auth;
+pub mod clock;
+pub mod model;
+pub mod store;

@@ -1,0 +1,49 @@
+//! Every bound on what an account may send or keep, in one place.
+//!
+//! The relations between them are asserted when the crate is compiled, so that one can't be moved
+//! past another by accident.
+
+/// Bytes of one object's JSON text, decoded. One more is refused as `payload_too_large`.
+pub const OBJECT_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of a request line (method, target and version).
+pub const REQUEST_LINE_BYTES_MAX: usize = 96 * 1024;
+
+/// Bytes of a request's headers, names and values together.
+pub const HEADERS_BYTES_MAX: usize = 32 * 1024;
+
+/// Levels of arrays and objects in one object; the object itself is the first.
+pub const DEPTH_MAX: usize = 32;
+
+/// Attributes of one object, and of one user after merging.
+pub const ATTRIBUTES_MAX: usize = 512;
+
+/// Bytes of an attribute's name, at every level.
+pub const ATTRIBUTE_NAME_BYTES_MAX: usize = 255;
+
+/// Bytes of an event's `type`.
+pub const TYPE_BYTES_MAX: usize = 255;
+
+/// Bytes of a user's merged attributes as compact JSON text. Without it, call after call could
+/// grow one user for ever.
+pub const USER_BYTES_MAX: usize = 64 * 1024;
+
+/// Objects in one submission.
+pub const SUBMISSION_OBJECTS_MAX: usize = 1_000;
+
+/// Bytes of an account's name.
+pub const ACCOUNT_NAME_BYTES_MAX: usize = 64;
+
+/// Accounts of one server. They are kept in memory and copied when one changes.
+pub const ACCOUNTS_MAX: usize = 10_000;
+
+const _: () = {
+    // The largest object fits into a request line when it travels as Base64 (4 bytes for 3).
+    assert!(OBJECT_BYTES_MAX.div_ceil(3) * 4 < REQUEST_LINE_BYTES_MAX);
+    // An object with as many of the longest names as it may have is refused for its size.
+    assert!(ATTRIBUTES_MAX * ATTRIBUTE_NAME_BYTES_MAX > OBJECT_BYTES_MAX);
+    // What one call may say of a user can be kept.
+    assert!(USER_BYTES_MAX >= OBJECT_BYTES_MAX);
+    // serde_json's own guard against deep recursion stands behind ours.
+    assert!(DEPTH_MAX < 128);
+};

@@ -1,0 +1,98 @@
+//! Records: the sentences of the log. Whatever changes state is one of these.
+//!
+//! A record borrows its texts, since it is either about to be encoded from what a call brought or
+//! was just decoded from a batch.
+
+use super::{AccountId, ApiToken, Date, SecretHash};
+
+/// A position in the log: 1, 2, 3 … in the order accepted, across accounts and kinds alike.
+pub type Seq = u64;
+
+/// How a record came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// With an `api_token`, which anyone who reads a page knows.
+    Public,
+    /// With a `secret_key`.
+    Secret,
+    /// By an import.
+    Import,
+}
+
+impl Via {
+    /// The word that exports show.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Via::Public => "public",
+            Via::Secret => "secret",
+            Via::Import => "import",
+        }
+    }
+}
+
+/// One record: when it came, and what it changes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Record<'a> {
+    /// When it was accepted.
+    pub received_at: Date,
+    /// What it says.
+    pub change: Change<'a>,
+}
+
+/// What a record changes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Change<'a> {
+    /// Something happened.
+    Event(Event<'a>),
+    /// A user was tracked: a merge patch for that user.
+    User(UserPatch<'a>),
+    /// An account was made; its id is this record's `seq`.
+    AccountMade {
+        /// Its name.
+        name: &'a str,
+        /// Its public credential.
+        api_token: ApiToken,
+        /// What is kept of its secret one.
+        secret_hash: SecretHash,
+    },
+    /// Credentials of an account were replaced.
+    AccountRotated {
+        /// Which account.
+        account: AccountId,
+        /// The new public credential, if that one changed.
+        api_token: Option<ApiToken>,
+        /// What is kept of the new secret one, if that one changed.
+        secret_hash: Option<SecretHash>,
+    },
+}
+
+/// An event as the log keeps it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Event<'a> {
+    /// Whose.
+    pub account: AccountId,
+    /// How it came.
+    pub via: Via,
+    /// What happened.
+    pub kind: &'a str,
+    /// Who did it.
+    pub user_id: Option<&'a str>,
+    /// When it happened.
+    pub date: Date,
+    /// Everything else that was sent: one JSON object, compact.
+    pub attributes: &'a str,
+}
+
+/// A user's update as the log keeps it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct UserPatch<'a> {
+    /// Whose.
+    pub account: AccountId,
+    /// How it came.
+    pub via: Via,
+    /// Which user.
+    pub id: &'a str,
+    /// A merge patch (RFC 7396): one JSON object, compact, without `id`.
+    pub patch: &'a str,
+}

@@ -1,0 +1,343 @@
+//! How a batch of records lies in the log.
+//!
+//! ```text
+//! batch    format (1 byte, 1) · CRC-32 (4, little-endian) · count · record*
+//! record   length · kind (1 byte) · received_at · the kind's fields
+//! ```
+//! Numbers are LEB128, dates milliseconds in ZigZag, texts have their length in front. The checksum
+//! covers the first `seq`, so that a batch under another's key is found out too. Records have the
+//! `seq`s that follow from the first. Decoding never panics, whatever the bytes.
+
+use super::codec::{Input, Malformed, put_date, put_str, put_u64};
+use crate::model::record::{Event, UserPatch};
+use crate::model::{AccountId, ApiToken, Change, Record, SecretHash, Seq, Via};
+
+/// The format that this program writes.
+const FORMAT: u8 = 1;
+
+const HEAD_BYTES: usize = 5;
+
+const EVENT: u8 = 1;
+const USER: u8 = 2;
+const ACCOUNT_MADE: u8 = 3;
+const ACCOUNT_ROTATED: u8 = 4;
+
+/// Encodes one record; its `seq` comes from its place in a batch.
+pub(super) fn encode_record(record: &Record<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    match record.change {
+        Change::Event(event) => {
+            out.push(EVENT);
+            put_date(&mut out, record.received_at);
+            put_u64(&mut out, event.account.0);
+            out.push(encode_via(event.via));
+            put_str(&mut out, event.kind);
+            // No user has an empty id, so the empty text is free to mean none.
+            put_str(&mut out, event.user_id.unwrap_or_default());
+            put_date(&mut out, event.date);
+            put_str(&mut out, event.attributes);
+        }
+        Change::User(user) => {
+            out.push(USER);
+            put_date(&mut out, record.received_at);
+            put_u64(&mut out, user.account.0);
+            out.push(encode_via(user.via));
+            put_str(&mut out, user.id);
+            put_str(&mut out, user.patch);
+        }
+        Change::AccountMade { name, api_token, secret_hash } => {
+            out.push(ACCOUNT_MADE);
+            put_date(&mut out, record.received_at);
+            put_str(&mut out, name);
+            out.extend_from_slice(&api_token.0);
+            out.extend_from_slice(&secret_hash.0);
+        }
+        Change::AccountRotated { account, api_token, secret_hash } => {
+            out.push(ACCOUNT_ROTATED);
+            put_date(&mut out, record.received_at);
+            put_u64(&mut out, account.0);
+            out.push(u8::from(api_token.is_some()) | u8::from(secret_hash.is_some()) << 1);
+            out.extend(api_token.iter().flat_map(|token| token.0));
+            out.extend(secret_hash.iter().flat_map(|hash| hash.0));
+        }
+    }
+    out
+}
+
+fn decode_record(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
+    let mut input = Input(bytes);
+    let kind = input.byte()?;
+    let received_at = input.date()?;
+    let change = match kind {
+        EVENT => Change::Event(Event {
+            account: AccountId(input.u64()?),
+            via: decode_via(input.byte()?)?,
+            kind: input.str()?,
+            user_id: Some(input.str()?).filter(|id| !id.is_empty()),
+            date: input.date()?,
+            attributes: input.str()?,
+        }),
+        USER => Change::User(UserPatch {
+            account: AccountId(input.u64()?),
+            via: decode_via(input.byte()?)?,
+            id: input.str()?,
+            patch: input.str()?,
+        }),
+        ACCOUNT_MADE => Change::AccountMade {
+            name: input.str()?,
+            api_token: ApiToken(input.array()?),
+            secret_hash: SecretHash(input.array()?),
+        },
+        ACCOUNT_ROTATED => {
+            let account = AccountId(input.u64()?);
+            let which = input.byte()?;
+            Change::AccountRotated {
+                account,
+                api_token: (which & 1 != 0).then(|| input.array()).transpose()?.map(ApiToken),
+                secret_hash: (which & 2 != 0).then(|| input.array()).transpose()?.map(SecretHash),
+            }
+        }
+        _ => return Err(Malformed("a record is of an unknown kind")),
+    };
+    input.end()?;
+    Ok(Record { received_at, change })
+}
+
+fn encode_via(via: Via) -> u8 {
+    match via {
+        Via::Public => 0,
+        Via::Secret => 1,
+        Via::Import => 2,
+    }
+}
+
+fn decode_via(byte: u8) -> Result<Via, Malformed> {
+    match byte {
+        0 => Ok(Via::Public),
+        1 => Ok(Via::Secret),
+        2 => Ok(Via::Import),
+        _ => Err(Malformed("a record came in an unknown way")),
+    }
+}
+
+/// A batch as bytes, ready for the log.
+#[derive(Clone, Debug)]
+pub struct EncodedBatch {
+    first_seq: Seq,
+    count: u64,
+    bytes: Vec<u8>,
+}
+
+impl EncodedBatch {
+    /// Joins encoded records into the batch that begins at `first_seq`.
+    pub(super) fn of<'a>(
+        first_seq: Seq,
+        records: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
+    ) -> EncodedBatch {
+        let count = records.len() as u64;
+        let bytes_estimate = records.clone().map(|record| record.len() + 4).sum::<usize>();
+        let mut bytes = Vec::with_capacity(HEAD_BYTES + 9 + bytes_estimate);
+        bytes.extend_from_slice(&[FORMAT, 0, 0, 0, 0]);
+        put_u64(&mut bytes, count);
+        for record in records {
+            put_u64(&mut bytes, record.len() as u64);
+            bytes.extend_from_slice(record);
+        }
+        let crc = checksum(first_seq, &bytes[HEAD_BYTES..]);
+        bytes[1..HEAD_BYTES].copy_from_slice(&crc.to_le_bytes());
+        EncodedBatch { first_seq, count, bytes }
+    }
+
+    /// The `seq` of its first record.
+    #[must_use]
+    pub fn first_seq(&self) -> Seq {
+        self.first_seq
+    }
+
+    /// How many records it holds.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// What goes to disk.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+fn checksum(first_seq: Seq, body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&first_seq.to_be_bytes());
+    hasher.update(body);
+    hasher.finalize()
+}
+
+/// A batch read back, its checksum verified, its records decoded one by one.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchView<'a> {
+    first_seq: Seq,
+    count: u64,
+    body: &'a [u8],
+}
+
+impl<'a> BatchView<'a> {
+    /// Takes the entry under `first_seq` apart.
+    pub(super) fn decode(first_seq: Seq, bytes: &'a [u8]) -> Result<BatchView<'a>, Malformed> {
+        let mut input = Input(bytes);
+        let format = input.byte()?;
+        if format != FORMAT {
+            return Err(Malformed("it is in a format that this program doesn't know"));
+        }
+        let crc = u32::from_le_bytes(input.array()?);
+        if checksum(first_seq, input.0) != crc {
+            return Err(Malformed("its checksum doesn't match"));
+        }
+        let count = input.u64()?;
+        // A record takes at least its length and its kind.
+        if count == 0 || count > input.0.len() as u64 / 2 {
+            return Err(Malformed("its number of records can't be right"));
+        }
+        Ok(BatchView { first_seq, count, body: input.0 })
+    }
+
+    /// The `seq` behind its last record.
+    #[must_use]
+    pub fn end_seq(&self) -> Seq {
+        self.first_seq.saturating_add(self.count)
+    }
+
+    /// Its records with their `seq`s, in order.
+    pub(super) fn records(
+        self,
+    ) -> impl Iterator<Item = Result<(Seq, Record<'a>), Malformed>> + use<'a> {
+        let mut input = Input(self.body);
+        (self.first_seq..self.end_seq()).map(move |seq| {
+            let len = input.u64()?;
+            Ok((seq, decode_record(input.bytes(len)?)?))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Date;
+    use proptest::prelude::*;
+
+    fn view<'a>(first: Seq, bytes: &'a [u8]) -> Result<Vec<(Seq, Record<'a>)>, Malformed> {
+        BatchView::decode(first, bytes)?.records().collect()
+    }
+
+    fn samples() -> Vec<Record<'static>> {
+        let at = Date::from_millis(1_700_000_000_123);
+        let event = Event {
+            account: AccountId(1),
+            via: Via::Public,
+            kind: "view",
+            user_id: Some("u1"),
+            date: Date::from_millis(-5),
+            attributes: r#"{"n":1.0}"#,
+        };
+        [
+            Change::Event(event),
+            Change::Event(Event { user_id: None, via: Via::Secret, ..event }),
+            Change::User(UserPatch {
+                account: AccountId(300),
+                via: Via::Import,
+                id: "😀",
+                patch: "{}",
+            }),
+            Change::AccountMade {
+                name: "default",
+                api_token: ApiToken([7; 16]),
+                secret_hash: SecretHash([9; 32]),
+            },
+            Change::AccountRotated {
+                account: AccountId(1),
+                api_token: None,
+                secret_hash: Some(SecretHash([8; 32])),
+            },
+            Change::AccountRotated {
+                account: AccountId(1),
+                api_token: Some(ApiToken([6; 16])),
+                secret_hash: None,
+            },
+        ]
+        .map(|change| Record { received_at: at, change })
+        .to_vec()
+    }
+
+    fn encoded(first: Seq, records: &[Record<'_>]) -> EncodedBatch {
+        let records: Vec<_> = records.iter().map(encode_record).collect();
+        EncodedBatch::of(first, records.iter().map(Vec::as_slice))
+    }
+
+    #[test]
+    fn every_kind_comes_back_as_it_was() {
+        let batch = encoded(41, &samples());
+        let read = view(41, batch.bytes()).expect("what was just encoded");
+        let expected: Vec<_> = (41..).zip(samples()).collect();
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_found_out() {
+        let batch = encoded(41, &samples());
+        for at in 0..batch.bytes().len() {
+            for bit in 0..8 {
+                let mut bytes = batch.bytes().to_vec();
+                bytes[at] ^= 1 << bit;
+                assert!(view(41, &bytes).is_err(), "byte {at}, bit {bit}");
+            }
+            assert!(view(41, &batch.bytes()[..at]).is_err(), "cut at {at}");
+        }
+        assert!(view(42, batch.bytes()).is_err(), "under another key");
+    }
+
+    /// The bytes of format 1, so that a change to them can't go unnoticed.
+    #[test]
+    fn the_oldest_format_is_still_read() {
+        let bytes = include_bytes!("../../tests/format/batch-1.bin");
+        let expected: Vec<_> = (41..).zip(samples()).collect();
+        assert_eq!(view(41, bytes).as_deref(), Ok(expected.as_slice()));
+        assert_eq!(encoded(41, &samples()).bytes(), bytes);
+    }
+
+    proptest! {
+        #[test]
+        fn events_come_back(
+            kind in ".{1,20}",
+            user in proptest::option::of(".{1,20}"),
+            date: i64,
+            received: i64,
+            attributes: String,
+        ) {
+            let record = Record {
+                received_at: Date::from_millis(received),
+                change: Change::Event(Event {
+                    account: AccountId(9),
+                    via: Via::Public,
+                    kind: &kind,
+                    user_id: user.as_deref(),
+                    date: Date::from_millis(date),
+                    attributes: &attributes,
+                }),
+            };
+            let batch = encoded(5, &[record]);
+            prop_assert_eq!(view(5, batch.bytes()), Ok(vec![(5, record)]));
+        }
+
+        #[test]
+        fn no_bytes_panic(first: u64, bytes: Vec<u8>) {
+            let _ = view(first, &bytes);
+            let _ = decode_record(&bytes);
+            // Past the checksum too.
+            let mut whole = vec![FORMAT];
+            whole.extend(checksum(first, &bytes).to_le_bytes());
+            whole.extend(&bytes);
+            let _ = view(first, &whole);
+        }
+    }
+}

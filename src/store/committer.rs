@@ -1,0 +1,519 @@
+//! Group commit: many callers, one thread that writes, one flush for all that waited.
+//!
+//! ```text
+//! workers --submit--> bounded queue --> committer --> bounded queue --> answering thread
+//!                      (full: refused)   append, merge, flush             done(Ok | Err)
+//! ```
+//! While one group is flushed the next one gathers, so the slower the disk the larger the groups.
+//! Answers are given by a thread of their own: a caller who doesn't take his answer must not hold
+//! up anybody's commit for longer than the queue between the two.
+//!
+//! A submission of several drafts that changes an account holds nothing else, so that taking it back
+//! never has to take an account back.
+//!
+//! # Why an acknowledgement is true
+//! `done` gets a [`Receipt`] only behind a flush that began after the group's writes and returned
+//! without an error. After any error nothing is written and nobody is acknowledged any more, since
+//! nobody knows what the medium kept ([`super::flush`]).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use thiserror::Error;
+
+use super::batch::{EncodedBatch, encode_record};
+use super::flush::Flush;
+use super::log::Log;
+use super::state::{Pending, rotated};
+use super::{Error as StoreError, Store};
+use crate::model::limits::{
+    ACCOUNTS_MAX, HEADERS_BYTES_MAX, OBJECT_BYTES_MAX, SUBMISSION_OBJECTS_MAX,
+};
+use crate::model::record::{Event, UserPatch};
+use crate::model::user::UserLimit;
+use crate::model::{
+    Account, AccountId, AccountName, Accounts, ApiToken, Change, Date, Id, Object, Record,
+    SecretHash, Seq, Via, json,
+};
+
+/// Submissions that may wait for the committer. One more is refused.
+pub const QUEUE_SUBMISSIONS_MAX: usize = 4_096;
+
+/// Bytes that waiting submissions may hold together. One that would go beyond is refused.
+pub const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Records of one group.
+pub const GROUP_RECORDS_MAX: usize = 512;
+
+/// Bytes of one group's records, unless a single submission has more.
+pub const GROUP_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of one entry of the log: the largest that can't push a leaf of sled's out of its file.
+pub const ENTRY_BYTES_MAX: usize = 96 * 1024;
+
+/// Groups that may wait to be answered. Behind them the committer waits.
+const ANSWERS_MAX: usize = 64;
+
+const _: () = {
+    // The largest object, with the texts that stand beside it, makes an entry of its own.
+    assert!(OBJECT_BYTES_MAX + 4 * 1024 < ENTRY_BYTES_MAX);
+    assert!(GROUP_BYTES_MAX < ENTRY_BYTES_MAX);
+    // 19 entries, the most that a leaf can have, stay below a quarter of a segment.
+    assert!(19 * (ENTRY_BYTES_MAX + 64) < super::SLED_SEGMENT_BYTES / 4);
+    // A queue of the largest submissions is bounded by its bytes long before its count.
+    assert!(QUEUE_SUBMISSIONS_MAX * OBJECT_BYTES_MAX > QUEUE_BYTES_MAX);
+    assert!(SUBMISSION_OBJECTS_MAX >= GROUP_RECORDS_MAX);
+    assert!(HEADERS_BYTES_MAX < GROUP_BYTES_MAX);
+};
+
+/// A checked change, encoded for the log, with what the committer has to know of it.
+pub struct Draft {
+    encoded: Vec<u8>,
+    effect: Effect,
+}
+
+enum Effect {
+    None,
+    Merge { account: AccountId, id: Id, patch: Object, at: Date },
+    Make { name: AccountName, api_token: ApiToken, secret_hash: SecretHash, at: Date },
+    Rotate { account: AccountId, api_token: Option<ApiToken>, secret_hash: Option<SecretHash> },
+}
+
+impl Draft {
+    /// Something happened.
+    #[must_use]
+    pub fn event(event: Event<'_>, received_at: Date) -> Draft {
+        Draft::new(Change::Event(event), received_at, Effect::None)
+    }
+
+    /// A user was tracked.
+    #[must_use]
+    pub fn user(account: AccountId, via: Via, id: Id, patch: Object, received_at: Date) -> Draft {
+        let text = json::to_text(&patch);
+        let change = UserPatch { account, via, id: id.as_str(), patch: &text };
+        let encoded = encode_record(&Record { received_at, change: Change::User(change) });
+        Draft { encoded, effect: Effect::Merge { account, id, patch, at: received_at } }
+    }
+
+    /// An account is to be made.
+    #[must_use]
+    pub fn account(
+        name: AccountName,
+        api_token: ApiToken,
+        secret_hash: SecretHash,
+        at: Date,
+    ) -> Draft {
+        let change = Change::AccountMade { name: name.as_str(), api_token, secret_hash };
+        let encoded = encode_record(&Record { received_at: at, change });
+        Draft { encoded, effect: Effect::Make { name, api_token, secret_hash, at } }
+    }
+
+    /// Credentials of an account are to be replaced.
+    #[must_use]
+    pub fn rotation(
+        account: AccountId,
+        api_token: Option<ApiToken>,
+        secret_hash: Option<SecretHash>,
+        at: Date,
+    ) -> Draft {
+        let change = Change::AccountRotated { account, api_token, secret_hash };
+        Draft::new(change, at, Effect::Rotate { account, api_token, secret_hash })
+    }
+
+    fn new(change: Change<'_>, received_at: Date, effect: Effect) -> Draft {
+        Draft { encoded: encode_record(&Record { received_at, change }), effect }
+    }
+
+    /// What it holds in memory, roughly: its bytes, and for a user the parsed patch beside them.
+    fn bytes(&self) -> usize {
+        let parsed = if matches!(self.effect, Effect::Merge { .. }) { 4 } else { 0 };
+        self.encoded.len() * (1 + parsed)
+    }
+}
+
+/// Where an accepted submission lies, durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The position of its first record; the others follow.
+    pub first_seq: Seq,
+    /// How many records it became.
+    pub count: u64,
+}
+
+/// Why a submission was not accepted. Nothing of it was stored, but for [`Refusal::Failed`], of
+/// which nobody can say.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// Too much is waiting already.
+    #[error("more is arriving than can be written; try again in a moment")]
+    Overloaded,
+    /// The server is about to end.
+    #[error("the server is stopping; try again in a moment")]
+    ShuttingDown,
+    /// Writing has failed, now or before.
+    #[error("the disk failed, nothing more is accepted until the server is started again: {0}")]
+    Failed(Arc<str>),
+    /// An update would take a user out of bounds.
+    #[error("{limit}")]
+    User {
+        /// Which object of the submission, from 0.
+        index: usize,
+        /// The bound.
+        limit: UserLimit,
+    },
+    /// There is an account of that name.
+    #[error("there is an account {0:?} already; choose another name")]
+    NameTaken(String),
+    /// There is no such account.
+    #[error("the account is gone")]
+    NoAccount,
+    /// There are [`ACCOUNTS_MAX`].
+    #[error("there are {ACCOUNTS_MAX} accounts already, which is the most one server keeps")]
+    TooManyAccounts,
+}
+
+type Outcome = Result<Receipt, Refusal>;
+
+/// What to do with the outcome of a submission. Called exactly once, also when it is dropped.
+pub struct Done(Option<Box<dyn FnOnce(Outcome) + Send>>);
+
+impl Done {
+    /// Wraps what is to be called. It may take a moment, but must not wait for another submission.
+    pub fn new(call: impl FnOnce(Outcome) + Send + 'static) -> Done {
+        Done(Some(Box::new(call)))
+    }
+
+    fn call(mut self, outcome: Outcome) {
+        if let Some(call) = self.0.take() {
+            call(outcome);
+        }
+    }
+}
+
+impl Drop for Done {
+    /// Only a submission that no committer took is dropped unanswered.
+    fn drop(&mut self) {
+        if let Some(call) = self.0.take() {
+            call(Err(Refusal::ShuttingDown));
+        }
+    }
+}
+
+struct Submission {
+    drafts: Vec<Draft>,
+    bytes: usize,
+    done: Done,
+}
+
+impl Submission {
+    fn entry_bytes(&self) -> usize {
+        self.drafts.iter().map(|draft| draft.encoded.len()).sum()
+    }
+}
+
+enum Message {
+    Submit(Submission),
+    Close,
+}
+
+/// The way into the log. Shared by all who submit.
+pub struct Writer {
+    queue: Sender<Message>,
+    queued_bytes: Arc<AtomicUsize>,
+    closing: AtomicBool,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Writer {
+    /// Starts the committer and the answering thread on a store.
+    ///
+    /// # Errors
+    /// If the operating system has no threads left.
+    pub fn start(store: Arc<Store>, flush: Box<dyn Flush>) -> std::io::Result<Writer> {
+        let (queue, submissions) = bounded(QUEUE_SUBMISSIONS_MAX);
+        let (answers, to_answer) = bounded::<Vec<Answer>>(ANSWERS_MAX);
+        let queued_bytes = Arc::new(AtomicUsize::new(0));
+        let committer = Committer {
+            store,
+            flush,
+            submissions,
+            queued_bytes: Arc::clone(&queued_bytes),
+            answers,
+            held_over: None,
+            closed: false,
+        };
+        let threads = vec![
+            thread::Builder::new().name("committer".into()).spawn(move || committer.run())?,
+            thread::Builder::new().name("answers".into()).spawn(move || answer_all(&to_answer))?,
+        ];
+        let closing = AtomicBool::new(false);
+        Ok(Writer { queue, queued_bytes, closing, threads: Mutex::new(threads) })
+    }
+
+    /// Hands drafts to the committer, to be stored all or none. Never waits: `done` is called from
+    /// another thread when they are durable, or from this one if they are refused at once.
+    pub fn submit(&self, drafts: Vec<Draft>, done: Done) {
+        if self.closing.load(SeqCst) {
+            return done.call(Err(Refusal::ShuttingDown));
+        }
+        let bytes = drafts.iter().map(Draft::bytes).sum();
+        if self.queued_bytes.fetch_add(bytes, SeqCst) + bytes > QUEUE_BYTES_MAX {
+            self.queued_bytes.fetch_sub(bytes, SeqCst);
+            return done.call(Err(Refusal::Overloaded));
+        }
+        let refused = match self.queue.try_send(Message::Submit(Submission { drafts, bytes, done }))
+        {
+            Ok(()) => return,
+            Err(TrySendError::Full(message)) => (message, Refusal::Overloaded),
+            Err(TrySendError::Disconnected(message)) => (message, Refusal::ShuttingDown),
+        };
+        self.queued_bytes.fetch_sub(bytes, SeqCst);
+        if let (Message::Submit(submission), refusal) = refused {
+            submission.done.call(Err(refusal));
+        }
+    }
+
+    /// Submits and waits for the outcome.
+    ///
+    /// # Errors
+    /// The [`Refusal`].
+    pub fn submit_and_wait(&self, drafts: Vec<Draft>) -> Outcome {
+        let (tell, told) = bounded(1);
+        self.submit(drafts, Done::new(move |outcome| drop(tell.send(outcome))));
+        told.recv().unwrap_or(Err(Refusal::ShuttingDown))
+    }
+
+    /// Refuses what comes from now on, and returns when all that was taken is durable and answered.
+    pub fn close(&self) {
+        if !self.closing.swap(true, SeqCst) {
+            // Behind everything that is queued. If the committer is gone there is nothing to tell.
+            let _ = self.queue.send(Message::Close);
+        }
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                log::error!("a thread of the store panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+type Answer = (Done, Outcome);
+
+fn answer_all(answers: &Receiver<Vec<Answer>>) {
+    for group in answers {
+        for (done, outcome) in group {
+            // What a caller does with his answer is no reason for others to go without.
+            if catch_unwind(AssertUnwindSafe(|| done.call(outcome))).is_err() {
+                log::error!("answering a call panicked");
+            }
+        }
+    }
+}
+
+struct Committer {
+    store: Arc<Store>,
+    flush: Box<dyn Flush>,
+    submissions: Receiver<Message>,
+    queued_bytes: Arc<AtomicUsize>,
+    answers: Sender<Vec<Answer>>,
+    /// Taken from the queue, but too large for the group that was gathered.
+    held_over: Option<Submission>,
+    /// Whether the end of the queue was met.
+    closed: bool,
+}
+
+impl Committer {
+    fn run(mut self) {
+        while let Some(group) = self.gather() {
+            let answers = self.commit(group);
+            // The answering thread ends only when this one has.
+            let _ = self.answers.send(answers);
+        }
+    }
+
+    /// What waits, up to the bounds of a group; `None` when there will be no more.
+    fn gather(&mut self) -> Option<Vec<Submission>> {
+        let first = match self.held_over.take() {
+            Some(submission) => submission,
+            None if self.closed => return None,
+            None => match self.submissions.recv() {
+                Ok(Message::Submit(submission)) => submission,
+                Ok(Message::Close) | Err(_) => return None,
+            },
+        };
+        let (mut records, mut bytes) = (first.drafts.len(), first.entry_bytes());
+        let mut group = vec![first];
+        while let Ok(message) = self.submissions.try_recv() {
+            let Message::Submit(submission) = message else {
+                self.closed = true;
+                break;
+            };
+            records += submission.drafts.len();
+            bytes += submission.entry_bytes();
+            if records > GROUP_RECORDS_MAX || bytes > GROUP_BYTES_MAX {
+                self.held_over = Some(submission);
+                break;
+            }
+            group.push(submission);
+        }
+        let held = group.iter().map(|submission| submission.bytes).sum();
+        self.queued_bytes.fetch_sub(held, SeqCst);
+        Some(group)
+    }
+
+    /// Writes a group and says what became of each submission.
+    fn commit(&self, group: Vec<Submission>) -> Vec<Answer> {
+        let mut done = Vec::with_capacity(group.len());
+        let mut drafts = Vec::with_capacity(group.len());
+        for submission in group {
+            done.push(submission.done);
+            drafts.push(submission.drafts);
+        }
+        let outcomes = match self.store.failure() {
+            Some(why) => vec![Err(Refusal::Failed(why.into())); done.len()],
+            // sled asserts where others return; a panic in it is one more way to fail.
+            None => catch_unwind(AssertUnwindSafe(|| self.write(drafts)))
+                .unwrap_or_else(|_| Err("writing to the store panicked".to_owned()))
+                .unwrap_or_else(|why| {
+                    log::error!("nothing more is accepted: {why}");
+                    let why = self.store.failure.get_or_init(|| why);
+                    vec![Err(Refusal::Failed(why.as_str().into())); done.len()]
+                }),
+        };
+        done.into_iter().zip(outcomes).collect()
+    }
+
+    /// Appends, merges and flushes. An error means that nobody knows what is on disk.
+    fn write(&self, group: Vec<Vec<Draft>>) -> Result<Vec<Outcome>, String> {
+        let first_seq = self.store.log.next_seq();
+        let mut stage = Stage {
+            pending: Pending::new(&self.store.state),
+            accounts: self.store.accounts(),
+            accounts_changed: false,
+            encoded: Vec::with_capacity(group.len()),
+            first_seq,
+        };
+        let outcomes = group
+            .into_iter()
+            .map(|drafts| stage.take(drafts))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| error.to_string())?;
+        let Stage { pending, accounts, accounts_changed, encoded, .. } = stage;
+        if encoded.is_empty() {
+            return Ok(outcomes);
+        }
+        let write = || -> Result<(), StoreError> {
+            self.store.log.append(&entries(first_seq, &encoded))?;
+            pending.write(first_seq + encoded.len() as Seq - 1)
+        };
+        write().map_err(|error| error.to_string())?;
+        self.flush.flush().map_err(|error| format!("flushing to disk failed: {error}"))?;
+        self.store.durable.store(first_seq + encoded.len() as Seq - 1, SeqCst);
+        if accounts_changed {
+            self.store.publish(accounts);
+        }
+        Ok(outcomes)
+    }
+}
+
+/// Splits a group's records into entries of the log, in order and each within bounds.
+fn entries(first_seq: Seq, encoded: &[Vec<u8>]) -> Vec<EncodedBatch> {
+    let mut entries = Vec::with_capacity(1);
+    let mut rest = encoded;
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fitting = rest.iter().take_while(|record| {
+            bytes += record.len();
+            bytes <= ENTRY_BYTES_MAX
+        });
+        let (entry, behind) = rest.split_at(fitting.count().max(1));
+        let seq = first_seq + (encoded.len() - rest.len()) as Seq;
+        entries.push(EncodedBatch::of(seq, entry.iter().map(Vec::as_slice)));
+        rest = behind;
+    }
+    entries
+}
+
+/// A group as it is put together: what was accepted so far, and the state that follows from it.
+struct Stage<'s> {
+    pending: Pending<'s>,
+    accounts: Arc<Accounts>,
+    accounts_changed: bool,
+    encoded: Vec<Vec<u8>>,
+    first_seq: Seq,
+}
+
+impl Stage<'_> {
+    /// Takes a submission in, whole or not at all. The outer error is the store's own.
+    fn take(&mut self, drafts: Vec<Draft>) -> Result<Outcome, StoreError> {
+        let first_seq = self.first_seq + self.encoded.len() as Seq;
+        let count = drafts.len() as u64;
+        let taken = self.encoded.len();
+        let mut undo = Vec::new();
+        for (index, Draft { encoded, effect }) in drafts.into_iter().enumerate() {
+            let seq = first_seq + index as Seq;
+            let refused = match effect {
+                Effect::None => None,
+                Effect::Merge { account, id, patch, at } => {
+                    let merged = self.pending.merged(account, id.as_str(), patch, at)?;
+                    match merged.checked_text() {
+                        Ok(text) => {
+                            undo.push(self.pending.put_user(merged, text));
+                            None
+                        }
+                        Err(limit) => Some(Refusal::User { index, limit }),
+                    }
+                }
+                Effect::Make { name, api_token, secret_hash, at } => {
+                    let id = AccountId(seq);
+                    self.make(Account { id, name, api_token, secret_hash, created_at: at })
+                }
+                Effect::Rotate { account, api_token, secret_hash } => {
+                    match self.accounts.get(account) {
+                        Some(old) => {
+                            let account = rotated(old, api_token, secret_hash);
+                            self.put_account(account);
+                            None
+                        }
+                        None => Some(Refusal::NoAccount),
+                    }
+                }
+            };
+            if let Some(refusal) = refused {
+                self.encoded.truncate(taken);
+                undo.into_iter().rev().for_each(|undo| self.pending.undo(undo));
+                return Ok(Err(refusal));
+            }
+            self.encoded.push(encoded);
+        }
+        Ok(Ok(Receipt { first_seq, count }))
+    }
+
+    fn make(&mut self, account: Account) -> Option<Refusal> {
+        if self.accounts.by_name(account.name.as_str()).is_some() {
+            return Some(Refusal::NameTaken(account.name.as_str().to_owned()));
+        }
+        if self.accounts.len() >= ACCOUNTS_MAX {
+            return Some(Refusal::TooManyAccounts);
+        }
+        self.put_account(account);
+        None
+    }
+
+    fn put_account(&mut self, account: Account) {
+        Arc::make_mut(&mut self.accounts).put(account.clone());
+        self.pending.put_account(account);
+        self.accounts_changed = true;
+    }
+}

@@ -1,0 +1,363 @@
+//! The keyed state: users and accounts as the log has left them, and how far it was applied.
+//!
+//! [`Pending`] holds what a batch of records changes, on top of what the tree has; the committer
+//! and a replay both go through it, so that they can't come to different results.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use sled::{Batch, Tree};
+
+use super::codec::{Input, Malformed, put_date, put_str};
+use super::log::Log;
+use super::reader::Order;
+use super::{Error, walk};
+use crate::model::limits::DEPTH_MAX;
+use crate::model::user::UserLimit;
+use crate::model::{
+    Account, AccountId, AccountName, Accounts, ApiToken, Change, Date, Object, SecretHash, Seq,
+    User, json,
+};
+
+const MARK: &[u8] = b"m";
+const ACCOUNT: u8 = b'a';
+const USER: u8 = b'u';
+
+/// The format of a value; the checksum behind it covers the key as well.
+const FORMAT: u8 = 1;
+
+/// Users that a replay keeps in memory before it writes them.
+const REPLAY_USERS_MAX: usize = 1_000;
+
+/// The tree that holds it.
+pub(super) struct State {
+    tree: Tree,
+}
+
+/// A user in the tree: its id and its state.
+pub(super) type UserEntry = (String, User);
+
+impl State {
+    pub fn new(tree: Tree) -> State {
+        State { tree }
+    }
+
+    pub fn clear(&self) -> Result<(), Error> {
+        self.tree.clear().map_err(Error::sled("clear the state"))
+    }
+
+    /// Up to which `seq` the log has been applied.
+    pub fn applied(&self) -> Result<Seq, Error> {
+        let mark = self.tree.get(MARK).map_err(Error::sled("read the state"))?;
+        match mark {
+            None => Ok(0),
+            Some(value) => open(MARK, &value)
+                .and_then(|mut input| input.u64())
+                .map_err(|error| damaged(MARK, error)),
+        }
+    }
+
+    pub fn user(&self, account: AccountId, id: &str) -> Result<Option<User>, Error> {
+        let key = user_key(account, id);
+        let value = self.tree.get(&key).map_err(Error::sled("read a user"))?;
+        value.map(|value| decode_user(&key, &value)).transpose()
+    }
+
+    /// The users of an account whose id comes after `after`, by id.
+    pub fn users(
+        &self,
+        account: AccountId,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = Result<UserEntry, Error>> + '_ {
+        let prefix = user_key(account, "");
+        let start = match after {
+            // The key right behind: ids have no end mark, so a longer one follows a shorter.
+            Some(id) => [user_key(account, id), vec![0]].concat(),
+            None => prefix.clone(),
+        };
+        let end = user_key(AccountId(account.0.saturating_add(1)), "");
+        let prefix_len = prefix.len();
+        walk::ascending(&self.tree, start..end).map(move |entry| {
+            let (key, value) = entry.map_err(Error::sled("read users"))?;
+            let id = std::str::from_utf8(&key[prefix_len..])
+                .map_err(|_| damaged(&key, Malformed("its id isn't UTF-8")))?;
+            Ok((id.to_owned(), decode_user(&key, &value)?))
+        })
+    }
+
+    pub fn accounts(&self) -> Result<Accounts, Error> {
+        let mut accounts = Accounts::default();
+        for entry in self.tree.scan_prefix([ACCOUNT]) {
+            let (key, value) = entry.map_err(Error::sled("read the accounts"))?;
+            accounts.put(decode_account(&key, &value).map_err(|error| damaged(&key, error))?);
+        }
+        Ok(accounts)
+    }
+
+    /// Every key and value, to compare two states byte for byte.
+    #[cfg(test)]
+    pub fn dump(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.tree
+            .iter()
+            .map(|entry| entry.map(|(k, v)| (k.to_vec(), v.to_vec())).expect("readable"))
+            .collect()
+    }
+}
+
+/// Changes that aren't in the tree yet.
+pub(super) struct Pending<'s> {
+    state: &'s State,
+    users: HashMap<Vec<u8>, (User, String)>,
+    accounts: Vec<Account>,
+}
+
+impl<'s> Pending<'s> {
+    pub fn new(state: &'s State) -> Pending<'s> {
+        Pending { state, users: HashMap::new(), accounts: Vec::new() }
+    }
+
+    /// The user as these changes leave it.
+    fn user(&self, key: &[u8]) -> Result<Option<User>, Error> {
+        if let Some((user, _)) = self.users.get(key) {
+            return Ok(Some(user.clone()));
+        }
+        let value = self.state.tree.get(key).map_err(Error::sled("read a user"))?;
+        value.map(|value| decode_user(key, &value)).transpose()
+    }
+
+    /// A user after one more update, and whether it is within bounds.
+    pub fn merged(
+        &self,
+        account: AccountId,
+        id: &str,
+        patch: Object,
+        at: Date,
+    ) -> Result<Merged, Error> {
+        let key = user_key(account, id);
+        let mut user = self.user(&key)?.unwrap_or_else(|| User::new(at));
+        user.update(patch, at);
+        Ok(Merged { key, user })
+    }
+
+    /// Takes an update in; returns what it replaces, for [`Pending::undo`].
+    pub fn put_user(&mut self, merged: Merged, text: String) -> Undo {
+        let Merged { key, user } = merged;
+        let before = self.users.insert(key.clone(), (user, text));
+        Undo { key, before }
+    }
+
+    /// Takes an update back. Several are undone last first.
+    pub fn undo(&mut self, undo: Undo) {
+        match undo.before {
+            Some(before) => self.users.insert(undo.key, before),
+            None => self.users.remove(&undo.key),
+        };
+    }
+
+    pub fn put_account(&mut self, account: Account) {
+        self.accounts.push(account);
+    }
+
+    /// Writes all of it, and the mark with it, at once.
+    pub fn write(self, applied: Seq) -> Result<(), Error> {
+        let mut batch = Batch::default();
+        for (key, (user, text)) in self.users {
+            let value = encode_user(&key, &user, &text);
+            batch.insert(key, value);
+        }
+        for account in self.accounts {
+            let key = account_key(account.id);
+            let value = encode_account(&key, &account);
+            batch.insert(key, value);
+        }
+        batch.insert(MARK, seal(MARK, |out| super::codec::put_u64(out, applied)));
+        self.state.tree.apply_batch(batch).map_err(Error::sled("write the state"))
+    }
+}
+
+/// A user after an update that isn't taken in yet.
+pub(super) struct Merged {
+    key: Vec<u8>,
+    user: User,
+}
+
+impl Merged {
+    /// Its text, if it may be kept.
+    pub fn checked_text(&self) -> Result<String, UserLimit> {
+        self.user.checked_text()
+    }
+}
+
+/// What an update replaced.
+pub(super) struct Undo {
+    key: Vec<u8>,
+    before: Option<(User, String)>,
+}
+
+/// An account after its credentials were replaced.
+pub(super) fn rotated(
+    account: &Account,
+    api_token: Option<ApiToken>,
+    secret_hash: Option<SecretHash>,
+) -> Account {
+    Account {
+        api_token: api_token.unwrap_or(account.api_token),
+        secret_hash: secret_hash.unwrap_or(account.secret_hash),
+        ..account.clone()
+    }
+}
+
+/// Applies what the log has beyond the mark; returns the accounts as they are then.
+pub(super) fn replay(log: &dyn Log, state: &State) -> Result<Accounts, Error> {
+    let mut accounts = state.accounts()?;
+    let from = state.applied()? + 1;
+    let mut pending = Pending::new(state);
+    let mut last = from - 1;
+    log.read(from..=Seq::MAX, Order::Ascending, &mut |batch| {
+        for entry in batch.records() {
+            let (seq, record) = entry.map_err(|error| beyond(last, error.0))?;
+            if seq < from {
+                continue;
+            }
+            last = seq;
+            match record.change {
+                Change::Event(_) => {}
+                Change::User(user) => {
+                    let patch = json::parse_object(user.patch, DEPTH_MAX)
+                        .map_err(|error| beyond(seq, &error.to_string()))?;
+                    // It was within bounds when it was accepted; that is not asked again.
+                    let merged =
+                        pending.merged(user.account, user.id, patch, record.received_at)?;
+                    let text = json::to_text(&merged.user.attributes);
+                    pending.put_user(merged, text);
+                }
+                Change::AccountMade { name, api_token, secret_hash } => {
+                    let name =
+                        AccountName::new(name).map_err(|error| beyond(seq, &error.to_string()))?;
+                    let account = Account {
+                        id: AccountId(seq),
+                        name,
+                        api_token,
+                        secret_hash,
+                        created_at: record.received_at,
+                    };
+                    accounts.put(account.clone());
+                    pending.put_account(account);
+                }
+                Change::AccountRotated { account, api_token, secret_hash } => {
+                    let old = accounts
+                        .get(account)
+                        .ok_or_else(|| beyond(seq, "it names an account that was never made"))?;
+                    let account = rotated(old, api_token, secret_hash);
+                    accounts.put(account.clone());
+                    pending.put_account(account);
+                }
+            }
+        }
+        if pending.users.len() >= REPLAY_USERS_MAX {
+            std::mem::replace(&mut pending, Pending::new(state)).write(last)?;
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if last >= from {
+        pending.write(last)?;
+    }
+    Ok(accounts)
+}
+
+fn beyond(seq: Seq, why: &str) -> Error {
+    Error::Damaged { place: format!("record {seq} of the log"), why: why.to_owned() }
+}
+
+fn damaged(key: &[u8], error: Malformed) -> Error {
+    Error::Damaged {
+        place: format!("the state's entry {}", key.escape_ascii()),
+        why: error.0.to_owned(),
+    }
+}
+
+fn user_key(account: AccountId, id: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(9 + id.len());
+    key.push(USER);
+    key.extend_from_slice(&account.0.to_be_bytes());
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+fn account_key(id: AccountId) -> Vec<u8> {
+    let mut key = vec![ACCOUNT];
+    key.extend_from_slice(&id.0.to_be_bytes());
+    key
+}
+
+/// Puts format and checksum in front of a value.
+fn seal(key: &[u8], write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut value = vec![FORMAT, 0, 0, 0, 0];
+    write(&mut value);
+    let crc = checksum(key, &value[5..]);
+    value[1..5].copy_from_slice(&crc.to_le_bytes());
+    value
+}
+
+/// Takes them off again.
+fn open<'a>(key: &[u8], value: &'a [u8]) -> Result<Input<'a>, Malformed> {
+    let mut input = Input(value);
+    if input.byte()? != FORMAT {
+        return Err(Malformed("it is in a format that this program doesn't know"));
+    }
+    let crc = u32::from_le_bytes(input.array()?);
+    if checksum(key, input.0) != crc {
+        return Err(Malformed("its checksum doesn't match"));
+    }
+    Ok(input)
+}
+
+fn checksum(key: &[u8], body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(body);
+    hasher.finalize()
+}
+
+fn encode_user(key: &[u8], user: &User, text: &str) -> Vec<u8> {
+    seal(key, |out| {
+        put_date(out, user.created_at);
+        put_date(out, user.updated_at);
+        put_str(out, text);
+    })
+}
+
+fn decode_user(key: &[u8], value: &[u8]) -> Result<User, Error> {
+    let decode = || {
+        let mut input = open(key, value)?;
+        let (created_at, updated_at) = (input.date()?, input.date()?);
+        let attributes = json::parse_object(input.str()?, DEPTH_MAX)
+            .map_err(|_| Malformed("its attributes aren't a JSON object"))?;
+        input.end()?;
+        Ok(User { created_at, updated_at, attributes })
+    };
+    decode().map_err(|error| damaged(key, error))
+}
+
+fn encode_account(key: &[u8], account: &Account) -> Vec<u8> {
+    seal(key, |out| {
+        put_str(out, account.name.as_str());
+        out.extend_from_slice(&account.api_token.0);
+        out.extend_from_slice(&account.secret_hash.0);
+        put_date(out, account.created_at);
+    })
+}
+
+fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, Malformed> {
+    let id = key.get(1..).and_then(|id| id.try_into().ok()).ok_or(Malformed("its key is odd"))?;
+    let mut input = open(key, value)?;
+    let account = Account {
+        id: AccountId(u64::from_be_bytes(id)),
+        name: AccountName::new(input.str()?).map_err(|_| Malformed("its name is odd"))?,
+        api_token: ApiToken(input.array()?),
+        secret_hash: SecretHash(input.array()?),
+        created_at: input.date()?,
+    };
+    input.end()?;
+    Ok(account)
+}
