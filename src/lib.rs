@@ -42,7 +42,12 @@
 //! on the [`app`]. No trait for the sake of tests, but where the world fails ([`store::Flush`]) and
 //! where another engine may stand one day ([`store::Log`]).
 
+pub mod api;
 pub mod auth;
 pub mod clock;
+pub mod http;
+pub mod ingest;
+pub mod jobs;
 pub mod model;
 pub mod store;
+pub mod view;

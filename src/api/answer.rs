@@ -1,0 +1,50 @@
+//! Answers that more than one call gives.
+
+use serde::Serialize;
+
+use crate::http::Response;
+use crate::ingest::{Code, Reject};
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
+}
+
+/// A refusal as `application/problem+json` (RFC 9457).
+pub(super) fn problem(reject: &Reject) -> Response {
+    let problem = Problem {
+        title: reject.code.title(),
+        status: reject.code.status(),
+        detail: &reject.detail,
+        code: reject.code.name(),
+        index: reject.index,
+    };
+    // Texts and numbers can't fail to be written.
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    with_hints(Response::new(reject.code.status(), "application/problem+json", body), reject)
+}
+
+/// The headers that a refusal's status asks for, whatever its body.
+pub(super) fn with_hints(response: Response, reject: &Reject) -> Response {
+    match (reject.code, reject.code.retry_after_seconds()) {
+        (_, Some(seconds)) => response.with_header("Retry-After", seconds.to_string()),
+        (Code::MissingToken | Code::UnknownToken, _) => {
+            response.with_header("WWW-Authenticate", "Bearer")
+        }
+        (Code::MethodNotAllowed, _) => response.with_header("Allow", "GET"),
+        _ => response,
+    }
+}
+
+/// What a reading call found, as JSON.
+pub(super) fn found(value: &impl Serialize) -> Response {
+    match serde_json::to_string(value) {
+        Ok(text) => Response::json(200, text).with_header("Cache-Control", "no-store"),
+        Err(error) => problem(&Reject::new(Code::Internal, error.to_string())),
+    }
+}

@@ -1,0 +1,225 @@
+//! HTTP's calls: tracking, reading, health. The last place that sees HTTP; must not know sled.
+
+mod answer;
+mod health;
+mod query;
+mod read;
+mod track;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use percent_encoding::percent_decode_str;
+
+use crate::auth::{self, Principal};
+use crate::http::{Answer, Handler, Method, Request};
+use crate::ingest::{Code, Kind, Reject};
+use crate::jobs::Jobs;
+use crate::model::Via;
+use crate::model::limits::{HEADERS_BYTES_MAX, REQUEST_LINE_BYTES_MAX};
+use crate::store::{Store, Writer};
+use read::Question;
+
+/// `GET`, two spaces and `HTTP/1.1`: what a request line has beside its target.
+const REQUEST_LINE_REST_BYTES: usize = 13;
+
+/// Everything that answers requests.
+pub struct Api {
+    store: Arc<Store>,
+    writer: Arc<Writer>,
+    jobs: Arc<Jobs>,
+    stopping: Arc<AtomicBool>,
+}
+
+/// Where a path leads.
+#[derive(Debug, PartialEq)]
+enum Route {
+    Track(Kind),
+    Read(Question),
+    Health,
+    Nowhere,
+}
+
+impl Route {
+    fn of(path: &str) -> Route {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        match path {
+            "/v1/events/track" => Route::Track(Kind::Event),
+            "/v1/users/track" => Route::Track(Kind::User),
+            "/v1/events" => Route::Read(Question::Events),
+            "/v1/users" => Route::Read(Question::Users),
+            "/v1/stats" => Route::Read(Question::Stats),
+            "/healthz" => Route::Health,
+            _ => match path.strip_prefix("/v1/users/") {
+                // A user called `track` is reached as `%74rack`.
+                Some(id) if !id.is_empty() && !id.contains('/') => {
+                    let id = percent_decode_str(id).decode_utf8_lossy().into_owned();
+                    Route::Read(Question::User(id))
+                }
+                _ => Route::Nowhere,
+            },
+        }
+    }
+}
+
+impl Api {
+    /// Puts it together. `stopping` is set when the server is about to end.
+    #[must_use]
+    pub fn new(
+        store: Arc<Store>,
+        writer: Arc<Writer>,
+        jobs: Arc<Jobs>,
+        stopping: Arc<AtomicBool>,
+    ) -> Api {
+        Api { store, writer, jobs, stopping }
+    }
+
+    /// Who calls, by the `Authorization` header or else by `api_token` in the query. A header that
+    /// isn't Bearer is none.
+    fn credential<'r>(request: &'r Request, in_query: bool) -> Option<std::borrow::Cow<'r, str>> {
+        let from_query = || request.query().get("api_token").filter(|token| !token.is_empty());
+        let from_header = || {
+            let (scheme, token) = request.header("authorization")?.trim().split_once(' ')?;
+            let token = token.trim();
+            (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token.into())
+        };
+        if in_query { from_query().or_else(from_header) } else { from_header() }
+    }
+
+    fn principal(&self, request: &Request, in_query: bool) -> Result<Principal, Reject> {
+        let credential = Api::credential(request, in_query).ok_or_else(|| {
+            let how = if in_query {
+                "give `api_token=…` in the query, or the header `Authorization: Bearer …`"
+            } else {
+                "give the header `Authorization: Bearer …` with the account's secret_key"
+            };
+            Reject::new(Code::MissingToken, how)
+        })?;
+        auth::identify(&self.store.accounts(), &credential).ok_or_else(|| {
+            Reject::new(
+                Code::UnknownToken,
+                "no account has this token or key; was it rotated? `triggerly account show` tells \
+                 the one in force",
+            )
+        })
+    }
+
+    /// Who reads: only a `secret_key` may.
+    fn reader(&self, request: &Request) -> Result<Principal, Reject> {
+        let principal = self.principal(request, false)?;
+        if principal.via == Via::Secret {
+            return Ok(principal);
+        }
+        Err(Reject::new(
+            Code::UnknownToken,
+            "an api_token may only write; reading takes the account's secret_key",
+        ))
+    }
+}
+
+impl Handler for Api {
+    fn handle(&self, request: Request, answer: Answer) {
+        let route = Route::of(request.path());
+        if let Some(reject) = too_large(&request) {
+            return match route {
+                Route::Track(_) => track::refuse(&request, &reject, answer),
+                _ => answer.send(&answer::problem(&reject)),
+            };
+        }
+        match route {
+            Route::Track(kind) => self.track(kind, &request, answer),
+            Route::Read(question) => self.read(question, request, answer),
+            Route::Health => answer.send(&self.health(&request)),
+            Route::Nowhere => answer.send(&answer::problem(&Reject::new(
+                Code::NotFound,
+                "there is nothing at this path; tracking is at /v1/events/track and /v1/users/track",
+            ))),
+        }
+    }
+}
+
+fn too_large(request: &Request) -> Option<Reject> {
+    let line_bytes = request.target_bytes() + REQUEST_LINE_REST_BYTES;
+    if line_bytes > REQUEST_LINE_BYTES_MAX {
+        return Some(Reject::new(
+            Code::UriTooLong,
+            format!(
+                "the request line has {line_bytes} bytes, at most {REQUEST_LINE_BYTES_MAX} are taken"
+            ),
+        ));
+    }
+    let headers_bytes = request.headers_bytes();
+    (headers_bytes > HEADERS_BYTES_MAX).then(|| {
+        Reject::new(
+            Code::HeadersTooLarge,
+            format!(
+                "the headers have {headers_bytes} bytes, at most {HEADERS_BYTES_MAX} are taken"
+            ),
+        )
+    })
+}
+
+fn method_not_allowed(request: &Request, allowed: &str) -> Reject {
+    let method = match request.method {
+        Method::Head => "HEAD is not answered here",
+        _ => "this method is not answered here",
+    };
+    Reject::new(Code::MethodNotAllowed, format!("{method}; allowed: {allowed}"))
+}
+
+impl Api {
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes() {
+        let user = |id: &str| Route::Read(Question::User(id.to_owned()));
+        for (path, route) in [
+            ("/v1/events/track", Route::Track(Kind::Event)),
+            ("/v1/events/track/", Route::Track(Kind::Event)),
+            ("/v1/users/track", Route::Track(Kind::User)),
+            ("/v1/users/track//", Route::Nowhere),
+            ("/v1/users/%74rack", user("track")),
+            ("/v1/users/a%2Fb%20c", user("a/b c")),
+            ("/v1/users/a/b", Route::Nowhere),
+            ("/v1/users", Route::Read(Question::Users)),
+            ("/v1/users/", Route::Read(Question::Users)),
+            ("/v1/events", Route::Read(Question::Events)),
+            ("/v1/stats", Route::Read(Question::Stats)),
+            ("/healthz", Route::Health),
+            ("/V1/events", Route::Nowhere),
+            ("", Route::Nowhere),
+            ("/", Route::Nowhere),
+            ("*", Route::Nowhere),
+        ] {
+            assert_eq!(Route::of(path), route, "{path}");
+        }
+    }
+
+    #[test]
+    fn credentials() {
+        let header =
+            |value: &str| Request::new(Method::Get, "/").with_header("Authorization", value);
+        let found = |request: &Request, in_query| {
+            Api::credential(request, in_query).map(std::borrow::Cow::into_owned)
+        };
+        assert_eq!(found(&header("Bearer x"), false).as_deref(), Some("x"));
+        assert_eq!(found(&header("bearer  x "), false).as_deref(), Some("x"));
+        for none in ["Basic x", "Bearer", "Bearer  ", "", "x"] {
+            assert_eq!(found(&header(none), false), None, "{none:?}");
+        }
+        let both =
+            Request::new(Method::Get, "/?api_token=q").with_header("Authorization", "Bearer h");
+        assert_eq!(found(&both, true).as_deref(), Some("q"));
+        assert_eq!(found(&both, false).as_deref(), Some("h"));
+        let empty =
+            Request::new(Method::Get, "/?api_token=").with_header("Authorization", "Bearer h");
+        assert_eq!(found(&empty, true).as_deref(), Some("h"));
+    }
+}

@@ -1,0 +1,376 @@
+//! Reading back: users, events, counts. For the holder of a `secret_key` only.
+//!
+//! Every answer is made from a walk through the state or the log that is streamed and bounded: a
+//! page ends when it has its rows, when it has [`PAGE_BYTES_MAX`], or when [`WALK_MAX`] records were
+//! looked at, and says where to go on. The walks are jobs, so that no worker is held up.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cardinality_estimator::CardinalityEstimator;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::query::{Params, Span};
+use super::{Api, answer, method_not_allowed};
+use crate::http::{Answer, Method, Request, Response};
+use crate::ingest::{Code, Reject};
+use crate::model::{AccountId, Change, Date, Seq, User};
+use crate::store::{Error, Order, Step, Store};
+use crate::view::{EMAIL, EventView, Shown, UserView};
+
+/// Records that one page looks at, at the most.
+const WALK_MAX: u64 = 1_000_000;
+
+/// Bytes of rows after which a page ends.
+const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Rows of a count, at the most.
+const STATS_ROWS_MAX: usize = 10_000;
+
+/// What may be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Question {
+    User(String),
+    Users,
+    Events,
+    Stats,
+}
+
+impl Api {
+    /// Checks who asks, and has the question answered by a job.
+    pub(super) fn read(&self, question: Question, request: Request, answer: Answer) {
+        let checked = if request.method == Method::Get {
+            self.reader(&request)
+        } else {
+            Err(method_not_allowed(&request, "GET"))
+        };
+        let account = match checked {
+            Ok(principal) => principal.account,
+            Err(reject) => return answer.send(&answer::problem(&reject)),
+        };
+        let desk =
+            Desk { store: Arc::clone(&self.store), stopping: Arc::clone(&self.stopping), account };
+        // The answer goes with the job, and comes back with it if there is no room.
+        let answer = Arc::new(std::sync::Mutex::new(Some(answer)));
+        let take = |answer: &std::sync::Mutex<Option<Answer>>| {
+            answer.lock().ok().and_then(|mut answer| answer.take())
+        };
+        let answer_later = Arc::clone(&answer);
+        let job = Box::new(move || {
+            let response = desk.respond(&question, &request);
+            if let Some(answer) = take(&answer_later) {
+                answer.send(&response);
+            }
+        });
+        if self.jobs.submit(job).is_err()
+            && let Some(answer) = take(&answer)
+        {
+            let code = if self.is_stopping() { Code::ShuttingDown } else { Code::Overloaded };
+            let reject = Reject::new(code, "too many questions are being answered; ask again");
+            answer.send(&answer::problem(&reject));
+        }
+    }
+}
+
+/// What one question is answered from.
+struct Desk {
+    store: Arc<Store>,
+    stopping: Arc<AtomicBool>,
+    account: AccountId,
+}
+
+/// Why there is no answer.
+enum Failure {
+    Reject(Reject),
+    Store(Error),
+}
+
+impl From<Reject> for Failure {
+    fn from(reject: Reject) -> Failure {
+        Failure::Reject(reject)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Store(error)
+    }
+}
+
+impl Desk {
+    fn respond(&self, question: &Question, request: &Request) -> Response {
+        let params = Params(request);
+        let answered = match question {
+            Question::User(id) => self.user(id),
+            Question::Users => self.users(&params),
+            Question::Events => self.events(&params),
+            Question::Stats => self.stats(&params),
+        };
+        answered.unwrap_or_else(|failure| {
+            answer::problem(&match failure {
+                Failure::Reject(reject) => reject,
+                Failure::Store(error) => {
+                    log::error!("a question could not be answered: {error}");
+                    Reject::new(
+                        Code::StorageFailed,
+                        "the server can't read its data; its owner has to look into its log",
+                    )
+                }
+            })
+        })
+    }
+
+    fn check_stopping(&self) -> Result<(), Failure> {
+        if self.stopping.load(SeqCst) {
+            let reject = Reject::new(Code::ShuttingDown, "the server is stopping; ask again soon");
+            return Err(reject.into());
+        }
+        Ok(())
+    }
+
+    fn user(&self, id: &str) -> Result<Response, Failure> {
+        let Some(user) = self.store.user(self.account, id)? else {
+            let detail = format!("no user with the id {id:?} was ever tracked");
+            return Err(Reject::new(Code::NotFound, detail).into());
+        };
+        let counts = self.event_counts([id].into_iter())?;
+        let view = UserView::new(id, &user).with_event_count(counts[id]);
+        Ok(answer::found(&view))
+    }
+
+    /// How many events name each of these users.
+    fn event_counts<'i>(
+        &self,
+        ids: impl Iterator<Item = &'i str>,
+    ) -> Result<BTreeMap<&'i str, u64>, Failure> {
+        let mut counts: BTreeMap<&str, u64> = ids.map(|id| (id, 0)).collect();
+        if !counts.is_empty() {
+            self.walk(1..=Seq::MAX, Order::Ascending, &mut |_, record| {
+                if let Change::Event(event) = record.change
+                    && event.account == self.account
+                    && let Some(count) = event.user_id.and_then(|id| counts.get_mut(id))
+                {
+                    *count += 1;
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        Ok(counts)
+    }
+
+    /// Walks through the log, unless the server stops meanwhile.
+    fn walk(
+        &self,
+        range: std::ops::RangeInclusive<Seq>,
+        order: Order,
+        visit: &mut dyn FnMut(Seq, &crate::model::Record<'_>) -> Step,
+    ) -> Result<(), Failure> {
+        self.store.scan(range, order, &mut |seq, record| {
+            if self.stopping.load(SeqCst) { Ok(ControlFlow::Break(())) } else { visit(seq, record) }
+        })?;
+        self.check_stopping()
+    }
+
+    fn users(&self, params: &Params<'_>) -> Result<Response, Failure> {
+        #[derive(Serialize)]
+        struct Page<'a> {
+            users: Vec<UserView<'a>>,
+            next_cursor: Option<String>,
+        }
+        let limit = params.limit()?;
+        let wanted = params.text("q").map(|q| q.to_lowercase());
+        let after = params.read("cursor", CURSOR, |text| {
+            let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+            String::from_utf8(bytes).ok()
+        })?;
+        let mut found: Vec<(String, User)> = Vec::new();
+        let (mut looked_at, mut bytes) = (0, 0);
+        let mut last = None;
+        let mut more = false;
+        for entry in self.store.users(self.account, after.as_deref()) {
+            if found.len() == limit || looked_at == WALK_MAX || bytes >= PAGE_BYTES_MAX {
+                more = true;
+                break;
+            }
+            self.check_stopping()?;
+            let (id, user) = entry?;
+            looked_at += 1;
+            last = Some(id.clone());
+            if wanted.as_ref().is_none_or(|wanted| matches(wanted, &id, &user)) {
+                bytes += user.checked_text().map_or(0, |text| text.len());
+                found.push((id, user));
+            }
+        }
+        let counts = self.event_counts(found.iter().map(|(id, _)| id.as_str()))?;
+        let users = found
+            .iter()
+            .map(|(id, user)| UserView::new(id, user).with_event_count(counts[id.as_str()]));
+        Ok(answer::found(&Page {
+            users: users.collect(),
+            next_cursor: last.filter(|_| more).map(|id| URL_SAFE_NO_PAD.encode(id)),
+        }))
+    }
+
+    fn events(&self, params: &Params<'_>) -> Result<Response, Failure> {
+        #[derive(Serialize)]
+        struct Page {
+            events: Vec<Box<RawValue>>,
+            next_cursor: Option<String>,
+        }
+        let limit = params.limit()?;
+        let order = params.read("order", "`asc` or `desc`", |text| match text {
+            "asc" => Some(Order::Ascending),
+            "desc" => Some(Order::Descending),
+            _ => None,
+        })?;
+        let order = order.unwrap_or(Order::Descending);
+        let filter = Filter::of(params)?;
+        let behind: Option<Seq> = params.read("cursor", CURSOR, |text| text.parse().ok())?;
+        let range = match (order, behind) {
+            (_, None) => 1..=Seq::MAX,
+            (Order::Ascending, Some(seq)) => seq.saturating_add(1)..=Seq::MAX,
+            (Order::Descending, Some(seq)) => 1..=seq.saturating_sub(1),
+        };
+        let mut events = Vec::new();
+        let (mut looked_at, mut bytes) = (0, 0);
+        let mut last = 0;
+        let mut more = false;
+        self.walk(range, order, &mut |seq, record| {
+            let wanted = match &record.change {
+                Change::Event(event) if filter.wants(self.account, event) => Some(event),
+                _ => None,
+            };
+            // The page is known to go on only when there is something for the next one, or when
+            // looking for it would take too long.
+            let full = events.len() == limit || bytes >= PAGE_BYTES_MAX;
+            if full && wanted.is_some() || looked_at == WALK_MAX {
+                more = true;
+                return Ok(ControlFlow::Break(()));
+            }
+            looked_at += 1;
+            last = seq;
+            if let Some(event) = wanted {
+                let view = EventView::new(seq, record, event)
+                    .and_then(|view| serde_json::value::to_raw_value(&view).ok())
+                    .ok_or_else(|| Error::Damaged {
+                        place: format!("record {seq} of the log"),
+                        why: "its attributes aren't JSON".to_owned(),
+                    })?;
+                bytes += view.get().len();
+                events.push(view);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        let next_cursor = more.then(|| last.to_string());
+        Ok(answer::found(&Page { events, next_cursor }))
+    }
+
+    fn stats(&self, params: &Params<'_>) -> Result<Response, Failure> {
+        #[derive(Serialize)]
+        struct Row<'a> {
+            r#type: &'a str,
+            from: Shown,
+            count: u64,
+            users: usize,
+        }
+        #[derive(Serialize)]
+        struct Stats<'a> {
+            interval: &'static str,
+            count: u64,
+            users: usize,
+            rows: Vec<Row<'a>>,
+        }
+        #[derive(Default)]
+        struct Tally {
+            count: u64,
+            users: CardinalityEstimator<str>,
+        }
+        impl Tally {
+            fn add(&mut self, user_id: Option<&str>) {
+                self.count += 1;
+                if let Some(id) = user_id {
+                    self.users.insert(id);
+                }
+            }
+        }
+        let interval = params.read("interval", "`hour` or `day`", |text| match text {
+            "hour" => Some(("hour", 3_600_000)),
+            "day" => Some(("day", 86_400_000)),
+            _ => None,
+        })?;
+        let (interval, interval_millis) = interval.unwrap_or(("day", 86_400_000));
+        let filter = Filter::of(params)?;
+        let mut rows: BTreeMap<(i64, String), Tally> = BTreeMap::new();
+        let mut all = Tally::default();
+        let mut too_many = false;
+        self.walk(1..=Seq::MAX, Order::Ascending, &mut |_, record| {
+            if let Change::Event(event) = record.change
+                && filter.wants(self.account, &event)
+            {
+                let start = event.date.millis().div_euclid(interval_millis) * interval_millis;
+                all.add(event.user_id);
+                rows.entry((start, event.kind.to_owned())).or_default().add(event.user_id);
+                too_many = rows.len() > STATS_ROWS_MAX;
+            }
+            Ok(if too_many { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        if too_many {
+            let detail = format!(
+                "the answer would have more than {STATS_ROWS_MAX} rows; narrow it with `from`, `to` \
+                 and `type`, or count by `interval=day`"
+            );
+            return Err(Reject::new(Code::InvalidParameter, detail).into());
+        }
+        Ok(answer::found(&Stats {
+            interval,
+            count: all.count,
+            users: all.users.estimate(),
+            rows: rows
+                .iter()
+                .map(|((start, kind), tally)| Row {
+                    r#type: kind,
+                    from: Shown(Date::from_millis(*start)),
+                    count: tally.count,
+                    users: tally.users.estimate(),
+                })
+                .collect(),
+        }))
+    }
+}
+
+const CURSOR: &str = "what `next_cursor` of the page before said";
+
+/// Whether a search by id or e-mail finds a user. `wanted` is in lower case.
+fn matches(wanted: &str, id: &str, user: &User) -> bool {
+    let holds = |text: &str| text.to_lowercase().contains(wanted);
+    holds(id) || user.attributes.get(EMAIL).and_then(|email| email.as_str()).is_some_and(holds)
+}
+
+/// Which events a question is about.
+struct Filter {
+    kind: Option<String>,
+    user_id: Option<String>,
+    span: Span,
+}
+
+impl Filter {
+    fn of(params: &Params<'_>) -> Result<Filter, Reject> {
+        Ok(Filter {
+            kind: params.text("type"),
+            user_id: params.text("user_id"),
+            span: params.span()?,
+        })
+    }
+
+    fn wants(&self, account: AccountId, event: &crate::model::record::Event<'_>) -> bool {
+        event.account == account
+            && self.kind.as_deref().is_none_or(|kind| kind == event.kind)
+            && self.user_id.as_deref().is_none_or(|id| Some(id) == event.user_id)
+            && self.span.contains(event.date)
+    }
+}

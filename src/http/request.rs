@@ -1,0 +1,198 @@
+//! A request as handlers see it.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+/// The methods that handlers tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "they are named as HTTP names them")]
+pub enum Method {
+    Get,
+    Head,
+    Post,
+    Put,
+    Delete,
+    Options,
+    Other,
+}
+
+impl Method {
+    pub(super) fn of(method: &tiny_http::Method) -> Method {
+        match method {
+            tiny_http::Method::Get => Method::Get,
+            tiny_http::Method::Head => Method::Head,
+            tiny_http::Method::Post => Method::Post,
+            tiny_http::Method::Put => Method::Put,
+            tiny_http::Method::Delete => Method::Delete,
+            tiny_http::Method::Options => Method::Options,
+            _ => Method::Other,
+        }
+    }
+}
+
+/// One request, without its body.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    target: String,
+    path_end: usize,
+    headers: Headers,
+}
+
+impl Request {
+    /// A request without headers. `target` is as it stands in the request line; the absolute form
+    /// (RFC 9112, section 3.2.2) means its path.
+    #[must_use]
+    pub fn new(method: Method, target: &str) -> Request {
+        let target = match target.strip_prefix("http://").or(target.strip_prefix("https://")) {
+            Some(rest) => rest.find(['/', '?']).map_or("/", |at| &rest[at..]),
+            None => target,
+        };
+        let target = target.split('#').next().unwrap_or_default().to_owned();
+        let path_end = target.find('?').unwrap_or(target.len());
+        Request { method, target, path_end, headers: Headers::default() }
+    }
+
+    /// The same with one more header.
+    #[must_use]
+    pub fn with_header(mut self, name: &str, value: &str) -> Request {
+        self.headers.push(name, value);
+        self
+    }
+
+    /// The path, still percent-encoded.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.target[..self.path_end]
+    }
+
+    /// The query's parameters.
+    #[must_use]
+    pub fn query(&self) -> Query<'_> {
+        Query(self.target.get(self.path_end + 1..).unwrap_or_default())
+    }
+
+    /// The first header of this name, in whatever case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)
+    }
+
+    /// Bytes of the target as it was sent.
+    #[must_use]
+    pub fn target_bytes(&self) -> usize {
+        self.target.len()
+    }
+
+    /// Bytes of all headers, names and values.
+    #[must_use]
+    pub fn headers_bytes(&self) -> usize {
+        self.headers.text.len()
+    }
+}
+
+/// Headers in one piece of memory, since there are many and most are never asked for.
+#[derive(Clone, Debug, Default)]
+struct Headers {
+    text: String,
+    /// Where each name and each value ends.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Headers {
+    fn push(&mut self, name: &str, value: &str) {
+        self.text.push_str(name);
+        let name_end = self.text.len();
+        self.text.push_str(value);
+        self.ends.push((name_end, self.text.len()));
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        let mut start = 0;
+        for &(name_end, end) in &self.ends {
+            if self.text[start..name_end].eq_ignore_ascii_case(name) {
+                return Some(&self.text[name_end..end]);
+            }
+            start = end;
+        }
+        None
+    }
+}
+
+/// The parameters of a query: `name=value`, separated by `&`. Of one that is repeated, the first
+/// counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a>(&'a str);
+
+impl<'a> Query<'a> {
+    /// A parameter's value as it was sent, still percent-encoded.
+    #[must_use]
+    pub fn raw(&self, name: &str) -> Option<&'a str> {
+        self.0.split('&').find_map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (key == name || decode(key) == name).then_some(value)
+        })
+    }
+
+    /// A parameter's value, decoded as forms are: `+` is a space, and what isn't UTF-8 becomes
+    /// U+FFFD.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.raw(name).map(decode)
+    }
+}
+
+/// Decodes a piece of a query.
+fn decode(text: &str) -> Cow<'_, str> {
+    if !text.bytes().any(|byte| matches!(byte, b'+' | b'%')) {
+        return Cow::Borrowed(text);
+    }
+    let text = text.replace('+', " ");
+    Cow::Owned(percent_decode_str(&text).decode_utf8_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets() {
+        for (target, path, a) in [
+            ("/v1/x", "/v1/x", None),
+            ("/v1/x?", "/v1/x", None),
+            ("/v1/x?a", "/v1/x", Some("")),
+            ("/v1/x?a=1&a=2", "/v1/x", Some("1")),
+            ("/v1/x?b=2&a=1%202+3", "/v1/x", Some("1 2 3")),
+            ("/v1/x?%61=1", "/v1/x", Some("1")),
+            ("/v1/x?a=1=2", "/v1/x", Some("1=2")),
+            ("/v1/x?a=%ff%zz", "/v1/x", Some("\u{fffd}%zz")),
+            ("/v1/x?c=?&a=/#f", "/v1/x", Some("/")),
+            ("http://example.com/v1/x?a=1", "/v1/x", Some("1")),
+            ("https://example.com", "/", None),
+            ("http://example.com?a=1", "", Some("1")),
+            ("", "", None),
+            ("*", "*", None),
+        ] {
+            let request = Request::new(Method::Get, target);
+            assert_eq!(request.path(), path, "{target}");
+            assert_eq!(request.query().get("a").as_deref(), a, "{target}");
+        }
+    }
+
+    #[test]
+    fn headers_are_found_in_any_case_and_the_first_counts() {
+        let request = Request::new(Method::Get, "/")
+            .with_header("Origin", "https://a.example")
+            .with_header("X-Empty", "")
+            .with_header("origin", "https://b.example");
+        assert_eq!(request.header("ORIGIN"), Some("https://a.example"));
+        assert_eq!(request.header("x-empty"), Some(""));
+        assert_eq!(request.header("referer"), None);
+        assert_eq!(
+            request.headers_bytes(),
+            "Originhttps://a.exampleX-Emptyoriginhttps://b.example".len()
+        );
+    }
+}

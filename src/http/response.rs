@@ -1,0 +1,142 @@
+//! An answer as handlers make it, and its bytes.
+
+use std::borrow::Cow;
+
+use crate::clock;
+
+/// One answer.
+#[derive(Clone, Debug)]
+pub struct Response {
+    status: u16,
+    content_type: &'static str,
+    headers: Vec<(&'static str, Cow<'static, str>)>,
+    body: Cow<'static, [u8]>,
+}
+
+/// What becomes of the connection and the body when the answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Framing {
+    /// The answer to HEAD has no body.
+    pub head: bool,
+    /// What to say of the connection, where it isn't the version's default.
+    pub connection: Option<&'static str>,
+}
+
+impl Response {
+    /// An answer with a body. `content_type` may be empty where the body is.
+    #[must_use]
+    pub fn new(
+        status: u16,
+        content_type: &'static str,
+        body: impl Into<Cow<'static, [u8]>>,
+    ) -> Response {
+        Response { status, content_type, headers: Vec::new(), body: body.into() }
+    }
+
+    /// An answer of JSON text.
+    #[must_use]
+    pub fn json(status: u16, text: impl Into<String>) -> Response {
+        Response::new(status, "application/json", text.into().into_bytes())
+    }
+
+    /// The same with one more header. A value that can't stand in a header (a line break in it,
+    /// say) is left out, header and all.
+    #[must_use]
+    pub fn with_header(
+        mut self,
+        name: &'static str,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Response {
+        let value = value.into();
+        if value.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
+            self.headers.push((name, value));
+        }
+        self
+    }
+
+    /// Its status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The first header of this name.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_ref())
+    }
+
+    /// Its body.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The whole answer, to be written at once.
+    pub(super) fn to_bytes(&self, framing: Framing) -> Vec<u8> {
+        let mut out = Vec::with_capacity(512 + self.body.len());
+        let mut put = |parts: &[&str]| {
+            parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+        };
+        put(&["HTTP/1.1 ", &self.status.to_string(), " ", reason(self.status), "\r\n"]);
+        put(&["Date: ", &clock::http_date(), "\r\n"]);
+        if !self.content_type.is_empty() {
+            put(&["Content-Type: ", self.content_type, "\r\n"]);
+        }
+        put(&["Content-Length: ", &self.body.len().to_string(), "\r\n"]);
+        for (name, value) in &self.headers {
+            put(&[name, ": ", value, "\r\n"]);
+        }
+        if let Some(connection) = framing.connection {
+            put(&["Connection: ", connection, "\r\n"]);
+        }
+        put(&["\r\n"]);
+        if !framing.head {
+            out.extend_from_slice(&self.body);
+        }
+        out
+    }
+}
+
+/// The phrase behind a status, for those that are used here.
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        204 => "No Content",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        503 => "Service Unavailable",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes() {
+        let answer =
+            Response::json(200, "{}").with_header("X-A", "b").with_header("X-Bad", "a\r\nb");
+        let whole = answer.to_bytes(Framing { head: false, connection: Some("close") });
+        let whole = String::from_utf8(whole).expect("ASCII");
+        let (head, body) = whole.split_once("\r\n\r\n").expect("an empty line");
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\nDate: "), "{head}");
+        assert!(head.ends_with(
+            " GMT\r\nContent-Type: application/json\r\nContent-Length: 2\r\nX-A: b\r\nConnection: close"
+        ));
+        assert_eq!(body, "{}");
+        let head = answer.to_bytes(Framing { head: true, connection: None });
+        assert!(head.ends_with(b"Content-Length: 2\r\nX-A: b\r\n\r\n"));
+    }
+}

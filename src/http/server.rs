@@ -1,0 +1,213 @@
+//! The engine and the pool of workers that take requests from it.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use super::pipeline::{Lines, Place};
+use super::response::Framing;
+use super::{Error, Method, Request, Response};
+
+/// Requests that a worker takes at a time, if so many wait.
+const TAKEN_MAX: usize = 16;
+
+/// What a server is for.
+pub trait Handler: Send + Sync + 'static {
+    /// Handles one request. It must not wait for long: `answer` can be sent later, from anywhere.
+    fn handle(&self, request: Request, answer: Answer);
+}
+
+/// An address that is listened on; connections wait until [`Server::start`].
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Listens.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] with what to do about it.
+    pub fn bind(address: SocketAddr) -> Result<Server, Error> {
+        let bind = || {
+            let listener = TcpListener::bind(address)?;
+            let address = listener.local_addr()?;
+            Ok(Server { listener, address })
+        };
+        bind().map_err(|source| Error::Bind { address, source })
+    }
+
+    /// Where it listens; the port is known even if 0 was asked for.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Starts accepting, with so many workers (at least one).
+    ///
+    /// # Errors
+    /// [`Error::Start`] if the engine or a thread won't.
+    pub fn start(self, workers: usize, handler: Arc<dyn Handler>) -> Result<Running, Error> {
+        let start = |error: &dyn std::fmt::Display| Error::Start(error.to_string());
+        let engine =
+            tiny_http::Server::from_listener(self.listener, None).map_err(|error| start(&error))?;
+        let intake = Arc::new(Intake {
+            engine,
+            taking: Mutex::new(()),
+            lines: Arc::default(),
+            stopping: AtomicBool::new(false),
+        });
+        let workers = (0..workers.max(1))
+            .map(|number| {
+                let (intake, handler) = (Arc::clone(&intake), Arc::clone(&handler));
+                thread::Builder::new()
+                    .name(format!("worker {number}"))
+                    .spawn(move || intake.work(handler.as_ref()))
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| start(&error))?;
+        Ok(Running { intake, workers })
+    }
+}
+
+/// A server that accepts.
+pub struct Running {
+    intake: Arc<Intake>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Hands over what was received already, stops listening, and returns when the workers have
+    /// ended. Answers may be sent after that.
+    pub fn stop(self) {
+        self.intake.stopping.store(true, SeqCst);
+        for _ in &self.workers {
+            self.intake.engine.unblock();
+        }
+        for worker in self.workers {
+            if worker.join().is_err() {
+                log::error!("a worker panicked");
+            }
+        }
+    }
+}
+
+struct Intake {
+    engine: tiny_http::Server,
+    /// Held while requests are taken, so that each connection's get their places in order.
+    taking: Mutex<()>,
+    lines: Arc<Lines>,
+    stopping: AtomicBool,
+}
+
+impl Intake {
+    fn work(&self, handler: &dyn Handler) {
+        let mut taken = Vec::with_capacity(TAKEN_MAX);
+        loop {
+            let open = self.take(&mut taken);
+            for (request, answer) in taken.drain(..) {
+                // The answer was moved in; when it is dropped by the panic it says 500.
+                if catch_unwind(AssertUnwindSafe(|| handler.handle(request, answer))).is_err() {
+                    log::error!("handling a request panicked");
+                }
+            }
+            if !open {
+                return;
+            }
+        }
+    }
+
+    /// Waits for a request and takes those that wait with it. `false` when there will be no more.
+    fn take(&self, taken: &mut Vec<(Request, Answer)>) -> bool {
+        let _taking = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.stopping.load(SeqCst) {
+            match self.engine.recv() {
+                Ok(request) => taken.push(self.receive(request)),
+                Err(error) if !self.stopping.load(SeqCst) => {
+                    log::error!("the HTTP engine has stopped accepting: {error}");
+                }
+                Err(_) => {}
+            }
+        }
+        while taken.len() < TAKEN_MAX {
+            match self.engine.try_recv() {
+                Ok(Some(request)) => taken.push(self.receive(request)),
+                Ok(None) | Err(_) => return !self.stopping.load(SeqCst),
+            }
+        }
+        true
+    }
+
+    fn receive(&self, engine_request: tiny_http::Request) -> (Request, Answer) {
+        let mut request = Request::new(Method::of(engine_request.method()), engine_request.url());
+        for header in engine_request.headers() {
+            request = request.with_header(header.field.as_str().as_str(), header.value.as_str());
+        }
+        let place = engine_request.remote_addr().map(|peer| self.lines.enter(*peer));
+        let framing = Framing {
+            head: request.method == Method::Head,
+            connection: connection(&request, *engine_request.http_version() < (1, 1)),
+        };
+        let pending = Pending { place, lines: Arc::clone(&self.lines), framing, engine_request };
+        (request, Answer(Some(pending)))
+    }
+}
+
+/// What the answer says of the connection: the engine closes it, or keeps it, by the same rules.
+fn connection(request: &Request, before_1_1: bool) -> Option<&'static str> {
+    let asked = request.header("connection").unwrap_or_default().to_ascii_lowercase();
+    if asked.contains("close") {
+        Some("close")
+    } else if before_1_1 && asked.contains("keep-alive") {
+        Some("keep-alive")
+    } else {
+        before_1_1.then_some("close")
+    }
+}
+
+struct Pending {
+    place: Option<Place>,
+    lines: Arc<Lines>,
+    framing: Framing,
+    engine_request: tiny_http::Request,
+}
+
+impl Pending {
+    fn send(self, response: &Response) {
+        let bytes = response.to_bytes(self.framing);
+        let engine_request = self.engine_request;
+        let write = move || {
+            let mut writer = engine_request.into_writer();
+            // A caller who has gone away doesn't need the answer.
+            let _ = writer.write_all(&bytes).and_then(|()| writer.flush());
+        };
+        match self.place {
+            Some(place) => self.lines.leave(place, Box::new(write)),
+            None => write(),
+        }
+    }
+}
+
+/// The right to answer one request, once, from any thread. Dropped without an answer it says 500,
+/// so that no caller waits for ever.
+pub struct Answer(Option<Pending>);
+
+impl Answer {
+    /// Sends the answer.
+    pub fn send(mut self, response: &Response) {
+        if let Some(pending) = self.0.take() {
+            pending.send(response);
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(pending) = self.0.take() {
+            pending.send(&Response::new(500, "", Vec::new()));
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Decisions: from what a call brought to a checked batch, or to the reason why not.
+//!
+//! ```text
+//! Submission --decode--> RawBatch --validate--> Batch --submit--> Receipt
+//! ```
+//! Each step takes one type and gives the next, and none of them can be made elsewhere, so that no
+//! step can be left out. Pure but for [`Batch::submit`], which hands over to the store's writer.
+//! Must not know HTTP: the caller takes parameters apart and turns a [`Reject`] into an answer.
+
+mod mend;
+mod reject;
+mod submission;
+mod text;
+
+pub use reject::{Code, Reject};
+pub use submission::{Batch, Kind, RawBatch, Submission};

@@ -1,0 +1,297 @@
+//! From one call's data to drafts for the log.
+
+use serde_json::Value;
+
+use super::reject::excerpt;
+use super::text;
+use super::{Code, Reject};
+use crate::model::id::IdError;
+use crate::model::json::{self, JsonError};
+use crate::model::limits::{
+    ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTES_MAX, DEPTH_MAX, OBJECT_BYTES_MAX, TYPE_BYTES_MAX,
+};
+use crate::model::record::Event;
+use crate::model::user::UserLimit;
+use crate::model::{AccountId, Date, Id, Object, Via};
+use crate::store::{Done, Draft, Receipt, Refusal, Writer};
+
+/// What a call is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Something happened.
+    Event,
+    /// A user is described.
+    User,
+}
+
+/// A call as it came in, its sender known.
+#[derive(Clone, Copy, Debug)]
+pub struct Submission<'a> {
+    /// What it is about.
+    pub kind: Kind,
+    /// Whose it is.
+    pub account: AccountId,
+    /// How it came.
+    pub via: Via,
+    /// When it came.
+    pub received_at: Date,
+    /// The parameter `data`, still percent-encoded.
+    pub data: &'a str,
+}
+
+impl Submission<'_> {
+    /// Decodes Base64, text and JSON.
+    ///
+    /// # Errors
+    /// [`Reject`]: `missing_data`, `invalid_base64`, `payload_too_large`, `invalid_json`,
+    /// `not_an_object` or `too_deep`.
+    pub fn decode(&self) -> Result<RawBatch, Reject> {
+        if self.data.is_empty() {
+            return Err(Reject::new(
+                Code::MissingData,
+                "the parameter `data` is missing or empty; it takes one JSON object in Base64",
+            ));
+        }
+        let bytes = text::decode_param(self.data).map_err(|error| {
+            Reject::new(Code::InvalidBase64, format!("`data` is not Base64: {error}"))
+        })?;
+        let object = decode_object(bytes)?;
+        Ok(RawBatch {
+            kind: self.kind,
+            account: self.account,
+            via: self.via,
+            received_at: self.received_at,
+            objects: vec![object],
+            numbered: false,
+        })
+    }
+}
+
+fn decode_object(bytes: Vec<u8>) -> Result<Object, Reject> {
+    if bytes.len() > OBJECT_BYTES_MAX {
+        return Err(Reject::new(
+            Code::PayloadTooLarge,
+            format!("the object has {} bytes, at most {OBJECT_BYTES_MAX} are taken", bytes.len()),
+        ));
+    }
+    let text = text::mend(bytes).map_err(|error| {
+        Reject::new(Code::InvalidJson, format!("the decoded data is not UTF-8: {error}"))
+    })?;
+    json::parse_object(&text, DEPTH_MAX).map_err(|error| {
+        let code = match error {
+            JsonError::Syntax { .. } => Code::InvalidJson,
+            JsonError::NotAnObject { .. } => Code::NotAnObject,
+            JsonError::TooDeep { .. } => Code::TooDeep,
+        };
+        Reject::new(code, error.to_string())
+    })
+}
+
+/// Objects that are JSON, their fields unchecked.
+#[derive(Debug)]
+pub struct RawBatch {
+    kind: Kind,
+    account: AccountId,
+    via: Via,
+    received_at: Date,
+    objects: Vec<Object>,
+    /// Whether the caller sent an array, and a refusal names the object.
+    numbered: bool,
+}
+
+impl RawBatch {
+    /// Checks every field of every object.
+    ///
+    /// # Errors
+    /// [`Reject`] for the first that is wrong, with its index.
+    pub fn validate(self) -> Result<Batch, Reject> {
+        let RawBatch { kind, account, via, received_at, objects, numbered } = self;
+        let check = |object: Object| -> Result<Draft, Reject> {
+            match kind {
+                Kind::User => user(account, via, received_at, object),
+                Kind::Event => event(account, via, received_at, object),
+            }
+        };
+        let drafts = objects
+            .into_iter()
+            .enumerate()
+            .map(|(index, object)| {
+                check(object)
+                    .map_err(|reject| Reject { index: numbered.then_some(index), ..reject })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Batch { drafts, numbered })
+    }
+}
+
+/// A batch that may be stored.
+pub struct Batch {
+    drafts: Vec<Draft>,
+    numbered: bool,
+}
+
+impl Batch {
+    /// Hands it to the writer, which stores all of it or nothing. `done` is called exactly once,
+    /// from whichever thread knows the outcome.
+    pub fn submit(
+        self,
+        writer: &Writer,
+        done: impl FnOnce(Result<Receipt, Reject>) + Send + 'static,
+    ) {
+        let numbered = self.numbered;
+        let reject = move |refusal| {
+            let reject = Reject::from(refusal);
+            Reject { index: reject.index.filter(|_| numbered), ..reject }
+        };
+        writer.submit(self.drafts, Done::new(move |outcome| done(outcome.map_err(reject))));
+    }
+}
+
+impl From<Refusal> for Reject {
+    fn from(refusal: Refusal) -> Reject {
+        let code = match &refusal {
+            Refusal::Overloaded => Code::Overloaded,
+            Refusal::ShuttingDown => Code::ShuttingDown,
+            Refusal::Failed(_) => Code::StorageFailed,
+            Refusal::User { limit: UserLimit::Attributes(_), .. } => Code::TooManyAttributes,
+            Refusal::User { limit: UserLimit::Bytes(_), .. } => Code::PayloadTooLarge,
+            // No tracking call touches accounts.
+            Refusal::NameTaken(_) | Refusal::NoAccount | Refusal::TooManyAccounts => Code::Internal,
+        };
+        let index = match refusal {
+            Refusal::User { index, .. } => Some(index),
+            _ => None,
+        };
+        // Callers learn that the disk failed, its owner learns how.
+        let detail = match &refusal {
+            Refusal::Failed(_) => {
+                "the server can't write to its disk; its owner has to look".into()
+            }
+            other => other.to_string(),
+        };
+        Reject { code, detail, index }
+    }
+}
+
+fn user(
+    account: AccountId,
+    via: Via,
+    received_at: Date,
+    mut object: Object,
+) -> Result<Draft, Reject> {
+    let id = match take(&mut object, "id") {
+        None => {
+            return Err(Reject::new(
+                Code::MissingId,
+                "a user needs an `id`: a String of 1 to 255 bytes, or an integer Number",
+            ));
+        }
+        Some(value) => id(&value, "id", Code::InvalidId)?,
+    };
+    check_attributes(&object)?;
+    Ok(Draft::user(account, via, id, object, received_at))
+}
+
+fn event(
+    account: AccountId,
+    via: Via,
+    received_at: Date,
+    mut object: Object,
+) -> Result<Draft, Reject> {
+    let kind = match take(&mut object, "type") {
+        None => {
+            return Err(Reject::new(
+                Code::MissingType,
+                "an event needs a `type`: a String of 1 to 255 bytes",
+            ));
+        }
+        Some(Value::String(kind)) if (1..=TYPE_BYTES_MAX).contains(&kind.len()) => kind,
+        Some(Value::String(kind)) => {
+            return Err(Reject::new(
+                Code::InvalidType,
+                format!("`type` has {} bytes; it takes 1 to {TYPE_BYTES_MAX}", kind.len()),
+            ));
+        }
+        Some(other) => {
+            return Err(Reject::new(
+                Code::InvalidType,
+                format!("`type` is {}; it takes a String", excerpt(&other.to_string())),
+            ));
+        }
+    };
+    let user_id = take(&mut object, "user_id")
+        .map(|value| id(&value, "user_id", Code::InvalidUserId))
+        .transpose()?;
+    let date = match take(&mut object, "date") {
+        None => received_at,
+        Some(value) => value.as_str().and_then(Date::parse).ok_or_else(|| {
+            Reject::new(
+                Code::InvalidDate,
+                format!(
+                    "`date` is {}; it takes a String as in RFC 2822, ISO 8601 with an offset, \
+                     yyyy-MM-dd or yyyy/MM/dd",
+                    excerpt(&value.to_string())
+                ),
+            )
+        })?,
+    };
+    check_attributes(&object)?;
+    let attributes = json::to_text(&object);
+    let event = Event {
+        account,
+        via,
+        kind: &kind,
+        user_id: user_id.as_ref().map(Id::as_str),
+        date,
+        attributes: &attributes,
+    };
+    Ok(Draft::event(event, received_at))
+}
+
+/// Takes a special field out of an object. `null` is none, as clients send it for what they lack.
+fn take(object: &mut Object, name: &str) -> Option<Value> {
+    object.shift_remove(name).filter(|value| !value.is_null())
+}
+
+fn id(value: &Value, field: &str, code: Code) -> Result<Id, Reject> {
+    Id::from_value(value)
+        .map_err(|error: IdError| Reject::new(code, format!("`{field}` is no identifier: {error}")))
+}
+
+fn check_attributes(object: &Object) -> Result<(), Reject> {
+    if object.len() > ATTRIBUTES_MAX {
+        return Err(Reject::new(
+            Code::TooManyAttributes,
+            format!(
+                "the object has {} attributes, at most {ATTRIBUTES_MAX} are taken",
+                object.len()
+            ),
+        ));
+    }
+    check_names(object)
+}
+
+/// Recursion is bounded by [`DEPTH_MAX`], which the parser has enforced.
+fn check_names(object: &Object) -> Result<(), Reject> {
+    object.iter().try_for_each(|(name, value)| {
+        if name.len() > ATTRIBUTE_NAME_BYTES_MAX {
+            return Err(Reject::new(
+                Code::AttributeNameTooLong,
+                format!(
+                    "the attribute name {} has {} bytes, at most {ATTRIBUTE_NAME_BYTES_MAX} are taken",
+                    excerpt(name),
+                    name.len()
+                ),
+            ));
+        }
+        check_value(value)
+    })
+}
+
+fn check_value(value: &Value) -> Result<(), Reject> {
+    match value {
+        Value::Object(object) => check_names(object),
+        Value::Array(values) => values.iter().try_for_each(check_value),
+        _ => Ok(()),
+    }
+}

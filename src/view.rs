@@ -1,0 +1,141 @@
+//! How users and events look as JSON, wherever they are shown.
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::model::record::Event;
+use crate::model::{Date, Object, Record, Seq, User};
+
+/// An event as it is shown.
+#[derive(serde::Serialize)]
+pub struct EventView<'a> {
+    seq: Seq,
+    r#type: &'a str,
+    user_id: Option<&'a str>,
+    date: Shown,
+    received_at: Shown,
+    attributes: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<&'static str>,
+}
+
+impl<'a> EventView<'a> {
+    /// An event of the log. `None` if its attributes aren't JSON, which only damage can bring about.
+    #[must_use]
+    pub fn new(seq: Seq, record: &Record<'a>, event: &Event<'a>) -> Option<EventView<'a>> {
+        Some(EventView {
+            seq,
+            r#type: event.kind,
+            user_id: event.user_id,
+            date: Shown(event.date),
+            received_at: Shown(record.received_at),
+            attributes: serde_json::from_str(event.attributes).ok()?,
+            via: None,
+        })
+    }
+
+    /// The same, saying how it came: for exports.
+    #[must_use]
+    pub fn with_via(self, event: &Event<'_>) -> EventView<'a> {
+        EventView { via: Some(event.via.name()), ..self }
+    }
+}
+
+/// A user as it is shown.
+#[derive(serde::Serialize)]
+pub struct UserView<'a> {
+    id: &'a str,
+    email: Option<&'a Value>,
+    attributes: WithoutEmail<'a>,
+    created_at: Shown,
+    updated_at: Shown,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_count: Option<u64>,
+}
+
+impl<'a> UserView<'a> {
+    /// A user of the state.
+    #[must_use]
+    pub fn new(id: &'a str, user: &'a User) -> UserView<'a> {
+        UserView {
+            id,
+            email: user.attributes.get(EMAIL),
+            attributes: WithoutEmail(&user.attributes),
+            created_at: Shown(user.created_at),
+            updated_at: Shown(user.updated_at),
+            event_count: None,
+        }
+    }
+
+    /// The same, with the number of events that name the user.
+    #[must_use]
+    pub fn with_event_count(self, count: u64) -> UserView<'a> {
+        UserView { event_count: Some(count), ..self }
+    }
+}
+
+/// The attribute that has a place of its own in a user.
+pub const EMAIL: &str = "email";
+
+struct WithoutEmail<'a>(&'a Object);
+
+impl Serialize for WithoutEmail<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in self.0.iter().filter(|(name, _)| *name != EMAIL) {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+/// A date as it goes out: RFC 3339 in UTC with milliseconds.
+pub struct Shown(pub Date);
+
+impl Serialize for Shown {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = String::new();
+        self.0.write_to(&mut text);
+        serializer.serialize_str(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AccountId, Change, Via, json};
+
+    #[test]
+    fn what_was_sent_goes_out_as_it_was() {
+        let event = Event {
+            account: AccountId(1),
+            via: Via::Public,
+            kind: "a \"b\"",
+            user_id: None,
+            date: Date::from_millis(1),
+            attributes: r#"{"z":1E5,"a":1.0,"s":"😀","$serde_json::private::Number":"1"}"#,
+        };
+        let record = Record { received_at: Date::from_millis(0), change: Change::Event(event) };
+        let view = EventView::new(7, &record, &event).expect("JSON").with_via(&event);
+        assert_eq!(
+            serde_json::to_string(&view).expect("it can be written"),
+            r#"{"seq":7,"type":"a \"b\"","user_id":null,"date":"1970-01-01T00:00:00.001Z","#
+                .to_owned()
+                + r#""received_at":"1970-01-01T00:00:00.000Z","attributes":"#
+                + event.attributes
+                + r#","via":"public"}"#
+        );
+
+        let mut user = User::new(Date::from_millis(0));
+        let text = r#"{"big":1234567890123456789012345678901234567890,"email":"a@b.c","e":{"x":1E5,"email":1}}"#;
+        user.attributes = json::parse_object(text, 9).expect("JSON");
+        assert_eq!(
+            serde_json::to_string(&UserView::new("u", &user).with_event_count(2)).expect("written"),
+            r#"{"id":"u","email":"a@b.c","attributes":{"big":1234567890123456789012345678901234567890,"#
+                .to_owned()
+                + r#""e":{"x":1E5,"email":1}},"created_at":"1970-01-01T00:00:00.000Z","#
+                + r#""updated_at":"1970-01-01T00:00:00.000Z","event_count":2}"#
+        );
+    }
+}
