@@ -43,8 +43,13 @@
 //! where another engine may stand one day ([`store::Log`]).
 
 pub mod api;
+pub mod app;
 pub mod auth;
+pub mod cli;
 pub mod clock;
+pub mod commands;
+pub mod config;
+pub mod control;
 pub mod http;
 pub mod ingest;
 pub mod jobs;

@@ -1,0 +1,182 @@
+//! The server as a whole: opens the rooms, joins their threads, shuts down in order.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use thiserror::Error;
+
+use crate::api::Api;
+use crate::commands::{self, Context, Failure};
+use crate::config::Config;
+use crate::control;
+use crate::http::{self, Running, Server};
+use crate::jobs::Jobs;
+use crate::store::{self, Directory, Store, Writer};
+
+/// How long stopping may take: what is under way is answered and on disk long before, unless the
+/// disk hangs.
+pub const STOP_MAX: Duration = Duration::from_secs(10);
+
+/// The account of the first run.
+const FIRST_ACCOUNT: &str = "default";
+
+/// What the pixel of the first run says.
+const FIRST_EVENT: &str = r#"{"type":"page view"}"#;
+
+/// Why a server doesn't start, or not end well.
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "each is what it holds")]
+pub enum Error {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Http(#[from] http::Error),
+    #[error(transparent)]
+    Command(#[from] Failure),
+    #[error("can't listen for commands in {0}: {1}; is the directory on a disk that has sockets?")]
+    Control(String, io::Error),
+    #[error("can't start a thread: {0}; are there too many processes?")]
+    Thread(io::Error),
+    #[error("stopping took longer than {} s; what was acknowledged is safe", STOP_MAX.as_secs())]
+    Stuck,
+}
+
+/// An open store and its writer, without a server: what commands work on when no server runs.
+pub struct Opened {
+    /// To read.
+    pub store: Arc<Store>,
+    /// To change.
+    pub writer: Arc<Writer>,
+}
+
+impl Opened {
+    /// Opens the store in a directory that the caller has locked.
+    ///
+    /// # Errors
+    /// [`Error`], ready to be shown to a person.
+    pub fn open(directory: Directory) -> Result<Opened, Error> {
+        let store = Arc::new(Store::open_in(directory)?);
+        let flusher = store.flusher()?;
+        let writer = Writer::start(Arc::clone(&store), flusher).map_err(Error::Thread)?;
+        Ok(Opened { store, writer: Arc::new(writer) })
+    }
+
+    /// What commands need of it.
+    #[must_use]
+    pub fn context(&self) -> Context<'_> {
+        Context { store: &self.store, writer: &self.writer }
+    }
+
+    /// Ends the writer and lets go of the store, unless it has failed: sled would try to write once
+    /// more, and after a failed write that may never return.
+    pub fn close(self) {
+        self.writer.close();
+        if self.store.failure().is_some() {
+            std::mem::forget(self);
+        }
+    }
+}
+
+/// A server that runs.
+pub struct App {
+    opened: Opened,
+    jobs: Arc<Jobs>,
+    running: Running,
+    stopping: Arc<AtomicBool>,
+}
+
+impl App {
+    /// Starts it, and tells on `out` what a person or a script waits for: on the first run the
+    /// account's credentials, and then where it listens.
+    ///
+    /// # Errors
+    /// [`Error`], ready to be shown to a person.
+    pub fn start(config: &Config, out: &mut dyn Write) -> Result<App, Error> {
+        // The address first: an account whose key nobody was shown would be of no use.
+        let directory = Directory::lock(&config.data)?;
+        let server = Server::bind(config.listen)?;
+        let opened = Opened::open(directory)?;
+        if opened.store.accounts().is_empty() {
+            first_run(&opened.context(), server.local_addr(), out)?;
+        }
+        control::listen(Arc::clone(&opened.store), Arc::clone(&opened.writer))
+            .map_err(|error| Error::Control(config.data.display().to_string(), error))?;
+        let jobs = Arc::new(Jobs::start().map_err(Error::Thread)?);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let api = Api::new(
+            Arc::clone(&opened.store),
+            Arc::clone(&opened.writer),
+            Arc::clone(&jobs),
+            Arc::clone(&stopping),
+        );
+        let address = server.local_addr();
+        let running = server.start(config.workers, Arc::new(api))?;
+        // Whoever reads this may be gone; that is no reason not to serve.
+        let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
+        log::info!("listening on http://{address}, data in {}", config.data.display());
+        Ok(App { opened, jobs, running, stopping })
+    }
+
+    /// Ends it: takes no more, answers all that it took, and returns when that is on disk.
+    ///
+    /// # Errors
+    /// [`Error::Stuck`] after [`STOP_MAX`].
+    pub fn stop(self) -> Result<(), Error> {
+        let App { opened, jobs, running, stopping } = self;
+        stopping.store(true, SeqCst);
+        let began = Instant::now();
+        let ending = thread::spawn(move || {
+            control::unlink(opened.store.dir());
+            running.stop();
+            jobs.close();
+            opened.close();
+        });
+        while !ending.is_finished() {
+            if began.elapsed() > STOP_MAX {
+                return Err(Error::Stuck);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        log::info!("stopped after {:?}", began.elapsed());
+        Ok(())
+    }
+}
+
+/// Makes the first account, and shows what to do with it.
+fn first_run(
+    context: &Context<'_>,
+    address: std::net::SocketAddr,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let account = commands::add(context, FIRST_ACCOUNT)?;
+    // A server that listens everywhere is reached here under the name of this machine's own.
+    let mut reached = address;
+    if address.ip().is_unspecified() {
+        reached.set_ip(match address {
+            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let token = &account.api_token;
+    let data = STANDARD.encode(FIRST_EVENT);
+    let shown = account.write(false, out).and_then(|()| {
+        writeln!(
+            out,
+            "<img src=\"http://{reached}/v1/events/track?api_token={token}&amp;data={data}&amp;image=1\" \
+             width=\"1\" height=\"1\" alt=\"\">"
+        )?;
+        writeln!(
+            out,
+            "curl -G 'http://{reached}/v1/events/track' --data-urlencode 'api_token={token}' \
+             --data-urlencode 'data={data}'"
+        )?;
+        out.flush()?;
+        Ok(())
+    });
+    shown.map_err(Error::Command)
+}

@@ -1,0 +1,186 @@
+//! The command line: arguments in, exit status out. The only room that knows argh.
+
+mod account;
+mod export;
+mod logging;
+mod serve;
+mod stats;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use argh::FromArgs;
+
+use crate::app::{self, Opened};
+use crate::commands::{Command, Failure};
+use crate::control::{self, CallError};
+use crate::store::{self, Directory};
+use crate::{config, http};
+
+/// How long a command waits for a directory that somebody holds without listening: a server that is
+/// starting or stopping, or another command.
+const BUSY_MAX: Duration = Duration::from_secs(10);
+
+/// Keeps users and events that sites and apps send by plain GETs, durably, on one machine.
+#[derive(FromArgs)]
+struct Arguments {
+    /// print the version and exit
+    #[argh(switch)]
+    version: bool,
+
+    #[argh(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Verb {
+    Serve(serve::Serve),
+    Account(account::Account),
+    Export(export::Export),
+    Stats(stats::Stats),
+}
+
+/// Why a verb failed, and how the process ends for it.
+enum Exit {
+    /// Status 1: it failed.
+    Failed(String),
+    /// Status 2: wrong usage.
+    Usage(String),
+}
+
+impl From<app::Error> for Exit {
+    fn from(error: app::Error) -> Exit {
+        Exit::Failed(error.to_string())
+    }
+}
+
+impl From<store::Error> for Exit {
+    fn from(error: store::Error) -> Exit {
+        Exit::Failed(error.to_string())
+    }
+}
+
+impl From<http::Error> for Exit {
+    fn from(error: http::Error) -> Exit {
+        Exit::Failed(error.to_string())
+    }
+}
+
+impl From<config::Error> for Exit {
+    fn from(error: config::Error) -> Exit {
+        Exit::Usage(error.to_string())
+    }
+}
+
+/// Runs the command that the arguments (the program's name first) ask for.
+#[must_use]
+pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<String> =
+        arguments.skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let parsed = match Arguments::from_args(&["triggerly"], &arguments) {
+        Ok(parsed) => parsed,
+        Err(early) if early.status.is_ok() => {
+            print(early.output.trim_end());
+            return ExitCode::SUCCESS;
+        }
+        Err(early) => return usage(&early.output),
+    };
+    // Whatever is made from here on holds personal data, and is for this user alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let ended = match parsed.verb {
+        _ if parsed.version => {
+            print(concat!("triggerly ", env!("CARGO_PKG_VERSION")));
+            Ok(())
+        }
+        None => return usage("name a verb: serve, account, export or stats"),
+        Some(Verb::Serve(verb)) => verb.run(),
+        Some(Verb::Account(verb)) => verb.run(),
+        Some(Verb::Export(verb)) => verb.run(),
+        Some(Verb::Stats(verb)) => verb.run(),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Exit::Failed(why)) => {
+            complain(&why);
+            ExitCode::FAILURE
+        }
+        Err(Exit::Usage(why)) => usage(&why),
+    }
+}
+
+/// One line on standard error: what, and what to do.
+fn usage(why: &str) -> ExitCode {
+    let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
+    let why = why.trim_end_matches("Run triggerly --help for more information.").trim_end();
+    complain(&format!("{why}; `triggerly --help` tells more"));
+    ExitCode::from(2)
+}
+
+fn complain(why: &str) {
+    // With standard error gone there is nobody to tell.
+    let _ = writeln!(io::stderr(), "triggerly: {}", why.replace('\n', " "));
+}
+
+fn print(text: &str) {
+    // Whoever reads the output may have heard enough.
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// Does a command on the store in `dir`: opens it, or asks the server that holds it. With `make` a
+/// directory without a store gets one.
+fn run_command(dir: &Path, command: &Command, make: bool) -> Result<(), Exit> {
+    let began = Instant::now();
+    let mut out = io::stdout().lock();
+    loop {
+        let locked = if make { Directory::lock(dir) } else { Directory::lock_existing(dir) };
+        match locked {
+            Ok(directory) => {
+                let opened = Opened::open(directory)?;
+                let done = command.run(&opened.context(), &mut out);
+                opened.close();
+                return match done {
+                    Err(Failure::Output(error)) => output_gone(error),
+                    other => other.map_err(|failure| Exit::Failed(failure.to_string())),
+                };
+            }
+            Err(store::Error::Locked(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match control::call(dir, command, &mut out) {
+            Ok(()) => return out.flush().or_else(output_gone),
+            Err(CallError::Failed(why)) => return Err(Exit::Failed(why)),
+            Err(CallError::Broken(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                return Ok(());
+            }
+            Err(CallError::Broken(error)) => {
+                return Err(Exit::Failed(format!(
+                    "the connection to the server that holds {} broke: {error}; is it running well?",
+                    dir.display()
+                )));
+            }
+            Err(CallError::Absent) if began.elapsed() > BUSY_MAX => {
+                return Err(store::Error::Locked(dir.to_owned()).into());
+            }
+            Err(CallError::Absent) => thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
+/// A reader that has heard enough (`| head`) is no failure.
+fn output_gone(error: io::Error) -> Result<(), Exit> {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(Exit::Failed(format!("can't write the output: {error}"))),
+    }
+}
+
+/// The data directory that a verb works on.
+fn data_dir(given: Option<PathBuf>) -> PathBuf {
+    config::data_dir(given, |name| std::env::var_os(name))
+}

@@ -1,0 +1,142 @@
+//! Accounts: made, shown, given new credentials.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{Context, Credential, Failure};
+use crate::model::{Account, AccountName};
+use crate::store::Draft;
+use crate::{auth, clock};
+
+/// An account as a person sees it. The secret is there only when it was just made.
+#[derive(Serialize)]
+pub struct Shown {
+    /// Its name.
+    pub name: String,
+    /// Its public credential.
+    pub api_token: String,
+    /// Its secret one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_key: Option<String>,
+}
+
+impl Shown {
+    fn of(account: &Account, secret_key: Option<String>) -> Shown {
+        Shown {
+            name: account.name.to_string(),
+            api_token: account.api_token.to_string(),
+            secret_key,
+        }
+    }
+
+    /// Writes it as `key=value` lines, or as one JSON object.
+    ///
+    /// # Errors
+    /// [`Failure::Output`].
+    pub fn write(&self, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+        if json {
+            serde_json::to_writer(&mut *out, self).map_err(std::io::Error::from)?;
+            writeln!(out)?;
+        } else {
+            writeln!(out, "name={}", self.name)?;
+            writeln!(out, "api_token={}", self.api_token)?;
+            if let Some(secret_key) = &self.secret_key {
+                writeln!(out, "secret_key={secret_key}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes an account with new credentials.
+///
+/// # Errors
+/// If the name is no name or taken, or the account can't be stored.
+pub fn add(context: &Context<'_>, name: &str) -> Result<Shown, Failure> {
+    let name = AccountName::new(name).map_err(|error| Failure::Refused(error.to_string()))?;
+    let api_token = auth::new_api_token().map_err(no_randomness)?;
+    let (secret_key, secret_hash) = auth::new_secret_key().map_err(no_randomness)?;
+    let draft = Draft::account(name.clone(), api_token, secret_hash, clock::now());
+    context.writer.submit_and_wait(vec![draft])?;
+    Ok(Shown {
+        name: name.to_string(),
+        api_token: api_token.to_string(),
+        secret_key: Some(secret_key),
+    })
+}
+
+pub(super) fn list(context: &Context<'_>, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let accounts = context.store.accounts().list();
+    let shown: Vec<_> = accounts.iter().map(|account| Shown::of(account, None)).collect();
+    if json {
+        serde_json::to_writer(&mut *out, &shown).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    for (number, account) in shown.iter().enumerate() {
+        if number > 0 {
+            writeln!(out)?;
+        }
+        account.write(false, out)?;
+    }
+    Ok(())
+}
+
+pub(super) fn show(context: &Context<'_>, name: Option<&str>) -> Result<Shown, Failure> {
+    Ok(Shown::of(&*named(context, name)?, None))
+}
+
+pub(super) fn rotate(
+    context: &Context<'_>,
+    name: &str,
+    only: Option<Credential>,
+) -> Result<Shown, Failure> {
+    let account = named(context, Some(name))?;
+    let api_token = match only {
+        Some(Credential::Secret) => None,
+        _ => Some(auth::new_api_token().map_err(no_randomness)?),
+    };
+    let secret = match only {
+        Some(Credential::Token) => None,
+        _ => Some(auth::new_secret_key().map_err(no_randomness)?),
+    };
+    let (secret_key, secret_hash) = secret.unzip();
+    let draft = Draft::rotation(account.id, api_token, secret_hash, clock::now());
+    context.writer.submit_and_wait(vec![draft])?;
+    Ok(Shown {
+        name: account.name.to_string(),
+        api_token: api_token.unwrap_or(account.api_token).to_string(),
+        secret_key,
+    })
+}
+
+/// The account of this name, or the only one there is.
+pub(super) fn named(context: &Context<'_>, name: Option<&str>) -> Result<Arc<Account>, Failure> {
+    let accounts = context.store.accounts();
+    if let Some(name) = name {
+        return accounts.by_name(name).cloned().ok_or_else(|| {
+            let known: Vec<_> =
+                accounts.list().iter().map(|account| account.name.to_string()).collect();
+            Failure::Refused(format!(
+                "there is no account {name:?}; there are: {}",
+                known.join(", ")
+            ))
+        });
+    }
+    match accounts.list().as_slice() {
+        [only] => Ok(Arc::clone(only)),
+        [] => Err(Failure::Refused(
+            "there is no account yet; `triggerly account add NAME` makes one".to_owned(),
+        )),
+        several => {
+            let known: Vec<_> = several.iter().map(|account| account.name.to_string()).collect();
+            Err(Failure::Refused(format!("say which account: {}", known.join(", "))))
+        }
+    }
+}
+
+fn no_randomness(error: getrandom::Error) -> Failure {
+    Failure::Refused(format!("the operating system has no randomness to give: {error}"))
+}

@@ -1,0 +1,189 @@
+//! What a server is to do, checked: options and their twins in the environment.
+
+use std::ffi::OsString;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use log::LevelFilter;
+use thiserror::Error;
+
+/// Where the store lies unless somebody says otherwise.
+pub const DATA_DEFAULT: &str = "data/store";
+
+/// Where the server listens unless somebody says otherwise.
+pub const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
+
+/// Workers at the most: they only decode and check, so more than cores are of no use.
+pub const WORKERS_MAX: usize = 64;
+
+/// An option that makes no sense.
+#[derive(Debug, PartialEq, Eq, Error)]
+#[error("{option} takes {takes}, not {given:?}")]
+pub struct Error {
+    /// The option, or the variable it came from.
+    pub option: String,
+    /// What it takes.
+    pub takes: &'static str,
+    /// What it got.
+    pub given: String,
+}
+
+/// Options of `serve` as they were given.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "they are named as the options are")]
+pub struct RawConfig {
+    pub data: Option<PathBuf>,
+    pub listen: Option<String>,
+    pub workers: Option<String>,
+    pub log: Option<String>,
+}
+
+/// What a server is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The directory of the store.
+    pub data: PathBuf,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Threads that decode and check.
+    pub workers: usize,
+    /// What is logged, and how.
+    pub log: LogConfig,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// From which level on.
+    pub level: LevelFilter,
+    /// As a JSON object a line instead of text.
+    pub json: bool,
+}
+
+impl RawConfig {
+    /// Fills in what wasn't given from the environment, then from the defaults, and checks it.
+    ///
+    /// # Errors
+    /// [`Error`] names the option or variable, and what it takes.
+    pub fn check(self, env: impl Fn(&str) -> Option<OsString>) -> Result<Config, Error> {
+        let data = data_dir(self.data, &env);
+        let setting = |option: &'static str, given: Option<String>, default: &str| {
+            let variable = format!("TRIGGERLY_{}", option.to_uppercase());
+            match (given, env(&variable).filter(|value| !value.is_empty())) {
+                (Some(given), _) => (format!("--{option}"), given),
+                (None, Some(value)) => (variable, value.to_string_lossy().into_owned()),
+                (None, None) => (format!("--{option}"), default.to_owned()),
+            }
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
+        Ok(Config {
+            data,
+            listen: read(
+                setting("listen", self.listen, LISTEN_DEFAULT),
+                "an address and a port, as 127.0.0.1:8080",
+                |text| text.to_socket_addrs().ok()?.next(),
+            )?,
+            workers: read(
+                setting("workers", self.workers, &cores.to_string()),
+                "a number from 1 to 64",
+                |text| text.parse().ok().filter(|workers| (1..=WORKERS_MAX).contains(workers)),
+            )?,
+            log: read(
+                setting("log", self.log, "info"),
+                "a level (off, error, warn, info, debug, trace), with `,json` or `,text` behind it",
+                LogConfig::parse,
+            )?,
+        })
+    }
+}
+
+/// The directory of the store: the option, or `TRIGGERLY_DATA`, or [`DATA_DEFAULT`].
+pub fn data_dir(given: Option<PathBuf>, env: impl Fn(&str) -> Option<OsString>) -> PathBuf {
+    given
+        .or_else(|| env("TRIGGERLY_DATA").filter(|dir| !dir.is_empty()).map(PathBuf::from))
+        .unwrap_or_else(|| PathBuf::from(DATA_DEFAULT))
+}
+
+fn read<T>(
+    (option, given): (String, String),
+    takes: &'static str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, Error> {
+    parse(&given).ok_or(Error { option, takes, given })
+}
+
+impl LogConfig {
+    fn parse(text: &str) -> Option<LogConfig> {
+        let (level, json) = match text.split_once(',') {
+            None => (text, false),
+            Some((level, "text")) => (level, false),
+            Some((level, "json")) => (level, true),
+            Some(_) => return None,
+        };
+        Some(LogConfig { level: LevelFilter::from_str(level).ok()?, json })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(raw: RawConfig, env: &[(&str, &str)]) -> Result<Config, String> {
+        let env = |name: &str| {
+            env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
+        };
+        raw.check(env).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults() {
+        let config = check(RawConfig::default(), &[("TRIGGERLY_LOG", "")]).expect("the defaults");
+        assert_eq!(config.data, PathBuf::from("data/store"));
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+        assert!((1..=WORKERS_MAX).contains(&config.workers));
+        assert_eq!(config.log, LogConfig { level: LevelFilter::Info, json: false });
+    }
+
+    #[test]
+    fn the_option_wins_over_the_environment() {
+        let env = [
+            ("TRIGGERLY_LISTEN", "[::1]:1"),
+            ("TRIGGERLY_DATA", "/env"),
+            ("TRIGGERLY_WORKERS", "7"),
+            ("TRIGGERLY_LOG", "debug,json"),
+        ];
+        let config = check(RawConfig::default(), &env).expect("all from the environment");
+        assert_eq!(config.listen.to_string(), "[::1]:1");
+        assert_eq!((config.data, config.workers), (PathBuf::from("/env"), 7));
+        assert_eq!(config.log, LogConfig { level: LevelFilter::Debug, json: true });
+        let raw = RawConfig {
+            data: Some("/option".into()),
+            listen: Some("127.0.0.1:0".into()),
+            workers: Some("3".into()),
+            log: Some("off,text".into()),
+        };
+        let config = check(raw, &env).expect("all from the options");
+        assert_eq!(config.listen.to_string(), "127.0.0.1:0");
+        assert_eq!((config.data, config.workers), (PathBuf::from("/option"), 3));
+        assert_eq!(config.log, LogConfig { level: LevelFilter::Off, json: false });
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named() {
+        for (variable, value) in [
+            ("TRIGGERLY_LISTEN", "8080"),
+            ("TRIGGERLY_LISTEN", "127.0.0.1:99999"),
+            ("TRIGGERLY_WORKERS", "0"),
+            ("TRIGGERLY_WORKERS", "65"),
+            ("TRIGGERLY_LOG", "loud"),
+            ("TRIGGERLY_LOG", "info,xml"),
+        ] {
+            let error = check(RawConfig::default(), &[(variable, value)]).expect_err(value);
+            assert!(error.starts_with(variable) && error.contains(value), "{error}");
+        }
+        let raw = RawConfig { listen: Some("nowhere".into()), ..RawConfig::default() };
+        let error = check(raw, &[]).expect_err("no port");
+        assert!(error.starts_with("--listen takes an address"), "{error}");
+    }
+}

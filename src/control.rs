@@ -1,0 +1,200 @@
+//! Commands to the server that holds the store, over a socket in the data directory.
+//!
+//! ```text
+//! client: the command as one line of JSON
+//! server: frames of output (length in 4 bytes, big-endian, then so many bytes), an empty frame,
+//!         and a line of JSON: {"failed":null} or {"failed":"why"}
+//! ```
+//! Only the user who runs the server can connect: the socket is 0600, and the process makes nothing
+//! that others may touch. Who can connect can read the store's files anyway.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::commands::{Command, Context, Failure};
+use crate::store::{Store, Writer};
+
+const SOCKET: &str = "control.sock";
+
+/// Bytes of a command.
+const COMMAND_BYTES_MAX: u64 = 64 * 1024;
+
+/// Bytes of a frame. The server's are smaller; a longer one is no frame of ours.
+const FRAME_BYTES_MAX: u32 = 16 * 1024 * 1024;
+
+/// Commands at a time.
+const CONNECTIONS_MAX: usize = 8;
+
+/// How long the other side may say nothing in the middle of something.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// Bytes that fit into a socket's address (`sun_path`, unix(7)), its end included.
+const ADDRESS_BYTES_MAX: usize = 108;
+
+#[derive(Serialize, Deserialize)]
+struct Ending {
+    failed: Option<String>,
+}
+
+/// Calls `use_path` with a name for the socket that is short enough, however deep `dir` lies.
+fn with_address<T>(dir: &Path, use_path: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    let path = dir.join(SOCKET);
+    if path.as_os_str().len() < ADDRESS_BYTES_MAX {
+        return use_path(&path);
+    }
+    let open = File::open(dir)?;
+    use_path(&PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", open.as_raw_fd())))
+}
+
+/// Listens in the store's directory, from a thread of its own that lives as long as the process.
+///
+/// # Errors
+/// If the socket can't be made.
+pub fn listen(store: Arc<Store>, writer: Arc<Writer>) -> io::Result<()> {
+    let dir = store.dir().to_owned();
+    // Whoever holds the directory's lock owns the name; a socket that lies there is a dead one's.
+    match fs::remove_file(dir.join(SOCKET)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = with_address(&dir, |path| UnixListener::bind(path))?;
+    fs::set_permissions(dir.join(SOCKET), fs::Permissions::from_mode(0o600))?;
+    let open = Arc::new(AtomicUsize::new(0));
+    thread::Builder::new().name("control".into()).spawn(move || {
+        for connection in listener.incoming() {
+            let Ok(connection) = connection else {
+                // Out of descriptors, most likely; that passes.
+                thread::sleep(Duration::from_millis(100));
+                continue;
+            };
+            if open.fetch_add(1, SeqCst) >= CONNECTIONS_MAX {
+                open.fetch_sub(1, SeqCst);
+                continue;
+            }
+            let (store, writer, open) =
+                (Arc::clone(&store), Arc::clone(&writer), Arc::clone(&open));
+            let served = thread::Builder::new().name("command".into()).spawn({
+                let open = Arc::clone(&open);
+                move || {
+                    let context = Context { store: &store, writer: &writer };
+                    if let Err(error) = serve(connection, &context) {
+                        log::debug!("a command's connection broke: {error}");
+                    }
+                    open.fetch_sub(1, SeqCst);
+                }
+            });
+            if served.is_err() {
+                open.fetch_sub(1, SeqCst);
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// Removes the socket's name; the server is about to let go of the directory.
+pub fn unlink(dir: &Path) {
+    // It may be gone already, and a name that stays is removed by the next server.
+    let _ = fs::remove_file(dir.join(SOCKET));
+}
+
+fn serve(connection: UnixStream, context: &Context<'_>) -> io::Result<()> {
+    connection.set_read_timeout(Some(SILENCE_MAX))?;
+    connection.set_write_timeout(Some(SILENCE_MAX))?;
+    let mut line = String::new();
+    BufReader::new((&connection).take(COMMAND_BYTES_MAX)).read_line(&mut line)?;
+    let mut frames = Frames(&connection);
+    let outcome = match serde_json::from_str::<Command>(&line) {
+        Ok(command) => command.run(context, &mut frames),
+        Err(_) => Err(Failure::Refused(
+            "the server doesn't know this command; are both the same version?".to_owned(),
+        )),
+    };
+    if let Err(Failure::Output(error)) = outcome {
+        return Err(error);
+    }
+    let failed = outcome.err().map(|failure| failure.to_string());
+    (&connection).write_all(&0_u32.to_be_bytes())?;
+    serde_json::to_writer(&connection, &Ending { failed })?;
+    (&connection).write_all(b"\n")
+}
+
+struct Frames<'c>(&'c UnixStream);
+
+impl Write for Frames<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // An empty frame would be the end.
+        let Some(bytes) = bytes.chunks(1 << 20).next() else { return Ok(0) };
+        self.0.write_all(&(bytes.len() as u32).to_be_bytes())?;
+        self.0.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Why a command didn't get through to a server.
+#[derive(Debug)]
+pub enum CallError {
+    /// Nobody listens.
+    Absent,
+    /// The server did not do it, and says why.
+    Failed(String),
+    /// The connection broke.
+    Broken(io::Error),
+}
+
+/// Has the server that holds `dir` do a command; its output goes to `out` as it comes.
+///
+/// # Errors
+/// [`CallError`].
+pub fn call(dir: &Path, command: &Command, out: &mut dyn Write) -> Result<(), CallError> {
+    let connection = with_address(dir, |path| UnixStream::connect(path)).map_err(|error| {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CallError::Absent,
+            _ => CallError::Broken(error),
+        }
+    })?;
+    let ending = exchange(&connection, command, out).map_err(CallError::Broken)?;
+    ending.failed.map_or(Ok(()), |why| Err(CallError::Failed(why)))
+}
+
+fn exchange(connection: &UnixStream, command: &Command, out: &mut dyn Write) -> io::Result<Ending> {
+    let mut line = serde_json::to_vec(command)?;
+    line.push(b'\n');
+    (&*connection).write_all(&line)?;
+    let mut input = BufReader::with_capacity(64 * 1024, connection);
+    loop {
+        let mut len = [0; 4];
+        input.read_exact(&mut len)?;
+        match u32::from_be_bytes(len) {
+            0 => break,
+            len if len > FRAME_BYTES_MAX => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the server speaks otherwise",
+                ));
+            }
+            len => {
+                let copied = io::copy(&mut (&mut input).take(len.into()), out)?;
+                if copied < len.into() {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+        }
+    }
+    let mut line = String::new();
+    input.take(COMMAND_BYTES_MAX).read_line(&mut line)?;
+    Ok(serde_json::from_str(&line)?)
+}

@@ -1,0 +1,7 @@
+//! The command `triggerly`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    triggerly::cli::run(std::env::args_os())
+}
