@@ -152,7 +152,7 @@ impl From<Refusal> for Reject {
         let code = match &refusal {
             Refusal::Overloaded => Code::Overloaded,
             Refusal::ShuttingDown => Code::ShuttingDown,
-            Refusal::Failed(_) => Code::StorageFailed,
+            Refusal::Failed(_) | Refusal::Unreadable(_) => Code::StorageFailed,
             Refusal::User { limit: UserLimit::Attributes(_), .. } => Code::TooManyAttributes,
             Refusal::User { limit: UserLimit::Bytes(_), .. } => Code::PayloadTooLarge,
             // No tracking call touches accounts.

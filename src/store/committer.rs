@@ -8,9 +8,6 @@
 //! Answers are given by a thread of their own: a caller who doesn't take his answer must not hold
 //! up anybody's commit for longer than the queue between the two.
 //!
-//! A submission of several drafts that changes an account holds nothing else, so that taking it back
-//! never has to take an account back.
-//!
 //! # Why an acknowledgement is true
 //! `done` gets a [`Receipt`] only behind a flush that began after the group's writes and returned
 //! without an error. After any error nothing is written and nobody is acknowledged any more, since
@@ -24,20 +21,15 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use thiserror::Error;
 
-use super::batch::{EncodedBatch, encode_record};
+use super::Store;
+use super::draft::Draft;
 use super::flush::Flush;
-use super::log::Log;
-use super::state::{Pending, rotated};
-use super::{Error as StoreError, Store};
+use super::stage::Stage;
+use crate::model::Seq;
 use crate::model::limits::{
     ACCOUNTS_MAX, HEADERS_BYTES_MAX, OBJECT_BYTES_MAX, SUBMISSION_OBJECTS_MAX,
 };
-use crate::model::record::{Event, UserPatch};
 use crate::model::user::UserLimit;
-use crate::model::{
-    Account, AccountId, AccountName, Accounts, ApiToken, Change, Date, Id, Object, Record,
-    SecretHash, Seq, Via, json,
-};
 
 /// Submissions that may wait for the committer. One more is refused.
 pub const QUEUE_SUBMISSIONS_MAX: usize = 4_096;
@@ -69,71 +61,6 @@ const _: () = {
     assert!(HEADERS_BYTES_MAX < GROUP_BYTES_MAX);
 };
 
-/// A checked change, encoded for the log, with what the committer has to know of it.
-pub struct Draft {
-    encoded: Vec<u8>,
-    effect: Effect,
-}
-
-enum Effect {
-    None,
-    Merge { account: AccountId, id: Id, patch: Object, at: Date },
-    Make { name: AccountName, api_token: ApiToken, secret_hash: SecretHash, at: Date },
-    Rotate { account: AccountId, api_token: Option<ApiToken>, secret_hash: Option<SecretHash> },
-}
-
-impl Draft {
-    /// Something happened.
-    #[must_use]
-    pub fn event(event: Event<'_>, received_at: Date) -> Draft {
-        Draft::new(Change::Event(event), received_at, Effect::None)
-    }
-
-    /// A user was tracked.
-    #[must_use]
-    pub fn user(account: AccountId, via: Via, id: Id, patch: Object, received_at: Date) -> Draft {
-        let text = json::to_text(&patch);
-        let change = UserPatch { account, via, id: id.as_str(), patch: &text };
-        let encoded = encode_record(&Record { received_at, change: Change::User(change) });
-        Draft { encoded, effect: Effect::Merge { account, id, patch, at: received_at } }
-    }
-
-    /// An account is to be made.
-    #[must_use]
-    pub fn account(
-        name: AccountName,
-        api_token: ApiToken,
-        secret_hash: SecretHash,
-        at: Date,
-    ) -> Draft {
-        let change = Change::AccountMade { name: name.as_str(), api_token, secret_hash };
-        let encoded = encode_record(&Record { received_at: at, change });
-        Draft { encoded, effect: Effect::Make { name, api_token, secret_hash, at } }
-    }
-
-    /// Credentials of an account are to be replaced.
-    #[must_use]
-    pub fn rotation(
-        account: AccountId,
-        api_token: Option<ApiToken>,
-        secret_hash: Option<SecretHash>,
-        at: Date,
-    ) -> Draft {
-        let change = Change::AccountRotated { account, api_token, secret_hash };
-        Draft::new(change, at, Effect::Rotate { account, api_token, secret_hash })
-    }
-
-    fn new(change: Change<'_>, received_at: Date, effect: Effect) -> Draft {
-        Draft { encoded: encode_record(&Record { received_at, change }), effect }
-    }
-
-    /// What it holds in memory, roughly: its bytes, and for a user the parsed patch beside them.
-    fn bytes(&self) -> usize {
-        let parsed = if matches!(self.effect, Effect::Merge { .. }) { 4 } else { 0 };
-        self.encoded.len() * (1 + parsed)
-    }
-}
-
 /// Where an accepted submission lies, durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {
@@ -156,6 +83,9 @@ pub enum Refusal {
     /// Writing has failed, now or before.
     #[error("the disk failed, nothing more is accepted until the server is started again: {0}")]
     Failed(Arc<str>),
+    /// What it is to be merged into can't be read. Others may be accepted.
+    #[error("what is stored of this user is damaged: {0}")]
+    Unreadable(Arc<str>),
     /// An update would take a user out of bounds.
     #[error("{limit}")]
     User {
@@ -396,124 +326,15 @@ impl Committer {
 
     /// Appends, merges and flushes. An error means that nobody knows what is on disk.
     fn write(&self, group: Vec<Vec<Draft>>) -> Result<Vec<Outcome>, String> {
-        let first_seq = self.store.log.next_seq();
-        let mut stage = Stage {
-            pending: Pending::new(&self.store.state),
-            accounts: self.store.accounts(),
-            accounts_changed: false,
-            encoded: Vec::with_capacity(group.len()),
-            first_seq,
-        };
-        let outcomes = group
-            .into_iter()
-            .map(|drafts| stage.take(drafts))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| error.to_string())?;
-        let Stage { pending, accounts, accounts_changed, encoded, .. } = stage;
-        if encoded.is_empty() {
-            return Ok(outcomes);
-        }
-        let write = || -> Result<(), StoreError> {
-            self.store.log.append(&entries(first_seq, &encoded))?;
-            pending.write(first_seq + encoded.len() as Seq - 1)
-        };
-        write().map_err(|error| error.to_string())?;
-        self.flush.flush().map_err(|error| format!("flushing to disk failed: {error}"))?;
-        self.store.durable.store(first_seq + encoded.len() as Seq - 1, SeqCst);
-        if accounts_changed {
-            self.store.publish(accounts);
+        let mut stage = Stage::new(&self.store);
+        let outcomes = group.into_iter().map(|drafts| stage.take(drafts)).collect();
+        if let Some(written) = stage.write().map_err(|error| error.to_string())? {
+            self.flush.flush().map_err(|error| format!("flushing to disk failed: {error}"))?;
+            self.store.durable.store(written.last_seq, SeqCst);
+            if let Some(accounts) = written.accounts {
+                self.store.publish(accounts);
+            }
         }
         Ok(outcomes)
-    }
-}
-
-/// Splits a group's records into entries of the log, in order and each within bounds.
-fn entries(first_seq: Seq, encoded: &[Vec<u8>]) -> Vec<EncodedBatch> {
-    let mut entries = Vec::with_capacity(1);
-    let mut rest = encoded;
-    while !rest.is_empty() {
-        let mut bytes = 0;
-        let fitting = rest.iter().take_while(|record| {
-            bytes += record.len();
-            bytes <= ENTRY_BYTES_MAX
-        });
-        let (entry, behind) = rest.split_at(fitting.count().max(1));
-        let seq = first_seq + (encoded.len() - rest.len()) as Seq;
-        entries.push(EncodedBatch::of(seq, entry.iter().map(Vec::as_slice)));
-        rest = behind;
-    }
-    entries
-}
-
-/// A group as it is put together: what was accepted so far, and the state that follows from it.
-struct Stage<'s> {
-    pending: Pending<'s>,
-    accounts: Arc<Accounts>,
-    accounts_changed: bool,
-    encoded: Vec<Vec<u8>>,
-    first_seq: Seq,
-}
-
-impl Stage<'_> {
-    /// Takes a submission in, whole or not at all. The outer error is the store's own.
-    fn take(&mut self, drafts: Vec<Draft>) -> Result<Outcome, StoreError> {
-        let first_seq = self.first_seq + self.encoded.len() as Seq;
-        let count = drafts.len() as u64;
-        let taken = self.encoded.len();
-        let mut undo = Vec::new();
-        for (index, Draft { encoded, effect }) in drafts.into_iter().enumerate() {
-            let seq = first_seq + index as Seq;
-            let refused = match effect {
-                Effect::None => None,
-                Effect::Merge { account, id, patch, at } => {
-                    let merged = self.pending.merged(account, id.as_str(), patch, at)?;
-                    match merged.checked_text() {
-                        Ok(text) => {
-                            undo.push(self.pending.put_user(merged, text));
-                            None
-                        }
-                        Err(limit) => Some(Refusal::User { index, limit }),
-                    }
-                }
-                Effect::Make { name, api_token, secret_hash, at } => {
-                    let id = AccountId(seq);
-                    self.make(Account { id, name, api_token, secret_hash, created_at: at })
-                }
-                Effect::Rotate { account, api_token, secret_hash } => {
-                    match self.accounts.get(account) {
-                        Some(old) => {
-                            let account = rotated(old, api_token, secret_hash);
-                            self.put_account(account);
-                            None
-                        }
-                        None => Some(Refusal::NoAccount),
-                    }
-                }
-            };
-            if let Some(refusal) = refused {
-                self.encoded.truncate(taken);
-                undo.into_iter().rev().for_each(|undo| self.pending.undo(undo));
-                return Ok(Err(refusal));
-            }
-            self.encoded.push(encoded);
-        }
-        Ok(Ok(Receipt { first_seq, count }))
-    }
-
-    fn make(&mut self, account: Account) -> Option<Refusal> {
-        if self.accounts.by_name(account.name.as_str()).is_some() {
-            return Some(Refusal::NameTaken(account.name.as_str().to_owned()));
-        }
-        if self.accounts.len() >= ACCOUNTS_MAX {
-            return Some(Refusal::TooManyAccounts);
-        }
-        self.put_account(account);
-        None
-    }
-
-    fn put_account(&mut self, account: Account) {
-        Arc::make_mut(&mut self.accounts).put(account.clone());
-        self.pending.put_account(account);
-        self.accounts_changed = true;
     }
 }

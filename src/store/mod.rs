@@ -43,18 +43,21 @@ mod batch;
 mod codec;
 mod committer;
 mod directory;
+mod draft;
 mod flush;
 mod log;
 mod reader;
+mod stage;
 mod state;
 mod walk;
 
 pub use batch::{BatchView, EncodedBatch};
 pub use committer::{
-    Done, Draft, ENTRY_BYTES_MAX, GROUP_BYTES_MAX, GROUP_RECORDS_MAX, QUEUE_BYTES_MAX,
+    Done, ENTRY_BYTES_MAX, GROUP_BYTES_MAX, GROUP_RECORDS_MAX, QUEUE_BYTES_MAX,
     QUEUE_SUBMISSIONS_MAX, Receipt, Refusal, Writer,
 };
 pub use directory::{Directory, FORMAT_VERSION};
+pub use draft::Draft;
 pub use flush::Flush;
 pub use log::{Batches, Log, Step};
 pub use reader::{Order, Sizes};

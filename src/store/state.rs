@@ -108,12 +108,11 @@ impl State {
 pub(super) struct Pending<'s> {
     state: &'s State,
     users: HashMap<Vec<u8>, (User, String)>,
-    accounts: Vec<Account>,
 }
 
 impl<'s> Pending<'s> {
     pub fn new(state: &'s State) -> Pending<'s> {
-        Pending { state, users: HashMap::new(), accounts: Vec::new() }
+        Pending { state, users: HashMap::new() }
     }
 
     /// The user as these changes leave it.
@@ -154,18 +153,15 @@ impl<'s> Pending<'s> {
         };
     }
 
-    pub fn put_account(&mut self, account: Account) {
-        self.accounts.push(account);
-    }
-
-    /// Writes all of it, and the mark with it, at once.
-    pub fn write(self, applied: Seq) -> Result<(), Error> {
+    /// Writes all of it, accounts if they changed, and the mark, at once.
+    pub fn write(self, applied: Seq, accounts: Option<&Accounts>) -> Result<(), Error> {
         let mut batch = Batch::default();
         for (key, (user, text)) in self.users {
             let value = encode_user(&key, &user, &text);
             batch.insert(key, value);
         }
-        for account in self.accounts {
+        // There are few, and they change seldom: all are written when one has changed.
+        for account in accounts.map(Accounts::list).unwrap_or_default() {
             let key = account_key(account.id);
             let value = encode_account(&key, &account);
             batch.insert(key, value);
@@ -241,26 +237,24 @@ pub(super) fn replay(log: &dyn Log, state: &State) -> Result<Accounts, Error> {
                         secret_hash,
                         created_at: record.received_at,
                     };
-                    accounts.put(account.clone());
-                    pending.put_account(account);
+                    accounts.put(account);
                 }
                 Change::AccountRotated { account, api_token, secret_hash } => {
                     let old = accounts
                         .get(account)
                         .ok_or_else(|| beyond(seq, "it names an account that was never made"))?;
                     let account = rotated(old, api_token, secret_hash);
-                    accounts.put(account.clone());
-                    pending.put_account(account);
+                    accounts.put(account);
                 }
             }
         }
         if pending.users.len() >= REPLAY_USERS_MAX {
-            std::mem::replace(&mut pending, Pending::new(state)).write(last)?;
+            std::mem::replace(&mut pending, Pending::new(state)).write(last, Some(&accounts))?;
         }
         Ok(ControlFlow::Continue(()))
     })?;
     if last >= from {
-        pending.write(last)?;
+        pending.write(last, Some(&accounts))?;
     }
     Ok(accounts)
 }

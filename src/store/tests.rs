@@ -1,1 +1,522 @@
-//! Whole stores in temporary folders.
+//! Whole stores in temporary folders, and flushes that fail, dawdle and count.
+
+use std::io;
+use std::ops::{ControlFlow, RangeInclusive};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::batch::encode_record;
+use super::*;
+use crate::model::limits::{DEPTH_MAX, USER_BYTES_MAX};
+use crate::model::record::{Event, UserPatch};
+use crate::model::user::UserLimit;
+use crate::model::{
+    AccountId, AccountName, ApiToken, Change, Date, Id, Object, Record, SecretHash, Via, json,
+};
+
+const ACCOUNT: AccountId = AccountId(1);
+
+fn open(dir: &TempDir) -> Arc<Store> {
+    Arc::new(Store::open(dir.path()).unwrap())
+}
+
+fn start(store: &Arc<Store>) -> Writer {
+    Writer::start(Arc::clone(store), store.flusher().unwrap()).unwrap()
+}
+
+fn object(text: &str) -> Object {
+    json::parse_object(text, DEPTH_MAX).unwrap()
+}
+
+fn event(kind: &str) -> Draft {
+    event_with(kind, "{}")
+}
+
+fn event_with(kind: &str, attributes: &str) -> Draft {
+    let at = Date::from_millis(7);
+    let event =
+        Event { account: ACCOUNT, via: Via::Public, kind, user_id: None, date: at, attributes };
+    Draft::event(event, at)
+}
+
+fn user(id: &str, patch: &str) -> Draft {
+    Draft::user(ACCOUNT, Via::Public, Id::new(id).unwrap(), object(patch), Date::from_millis(9))
+}
+
+fn account(name: &str) -> Draft {
+    let name = AccountName::new(name).unwrap();
+    Draft::account(name, ApiToken([1; 16]), SecretHash([2; 32]), Date::from_millis(0))
+}
+
+fn user_text(store: &Store, id: &str) -> Option<String> {
+    store.user(ACCOUNT, id).unwrap().map(|user| json::to_text(&user.attributes))
+}
+
+/// The types of events and the ids of users, in the order of the log.
+fn names(store: &Store, range: RangeInclusive<Seq>, order: Order) -> Vec<(Seq, String)> {
+    let mut names = Vec::new();
+    store
+        .scan(range, order, &mut |seq, record| {
+            names.push((
+                seq,
+                match record.change {
+                    Change::Event(event) => event.kind.to_owned(),
+                    Change::User(user) => user.id.to_owned(),
+                    _ => String::new(),
+                },
+            ));
+            Ok(ControlFlow::Continue(()))
+        })
+        .unwrap();
+    names
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_opening_again() {
+    let dir = TempDir::new().unwrap();
+    {
+        let store = open(&dir);
+        let writer = start(&store);
+        let made = writer.submit_and_wait(vec![account("default")]).unwrap();
+        assert_eq!(made, Receipt { first_seq: 1, count: 1 });
+        let receipt = writer.submit_and_wait(vec![event("a"), user("u", r#"{"x":1.0}"#)]).unwrap();
+        assert_eq!(receipt, Receipt { first_seq: 2, count: 2 });
+        assert_eq!(store.last_seq(), 3);
+    }
+    let store = open(&dir);
+    assert_eq!(store.last_seq(), 3);
+    assert_eq!(store.accounts().by_name("default").unwrap().id, AccountId(1));
+    assert_eq!(user_text(&store, "u").as_deref(), Some(r#"{"x":1.0}"#));
+    let seen = names(&store, 2..=3, Order::Ascending);
+    assert_eq!(seen, [(2, "a".to_owned()), (3, "u".to_owned())]);
+    let receipt = start(&store).submit_and_wait(vec![event("b")]).unwrap();
+    assert_eq!(receipt.first_seq, 4, "no position is used twice");
+}
+
+/// The writes of a group are two; this is the store when a crash let only the first through.
+#[test]
+fn a_crash_between_append_and_merge_is_mended_on_opening() {
+    let dir = TempDir::new().unwrap();
+    {
+        let store = open(&dir);
+        start(&store)
+            .submit_and_wait(vec![user("u", r#"{"n":1,"gone":true}"#), user("v", "{}")])
+            .unwrap();
+        let at = Date::from_millis(11);
+        let patch = |id, patch| {
+            let change = Change::User(UserPatch { account: ACCOUNT, via: Via::Public, id, patch });
+            encode_record(&Record { received_at: at, change })
+        };
+        let made = encode_record(&Record {
+            received_at: at,
+            change: Change::AccountMade {
+                name: "late",
+                api_token: ApiToken([5; 16]),
+                secret_hash: SecretHash([6; 32]),
+            },
+        });
+        let records = [patch("u", r#"{"n":2,"gone":null}"#), patch("w", r#"{"new":1}"#), made];
+        let batch = EncodedBatch::of(3, records.iter().map(Vec::as_slice));
+        store.log.append(&[batch]).unwrap();
+        store.flusher().unwrap().flush().unwrap();
+        assert_eq!(user_text(&store, "u").as_deref(), Some(r#"{"n":1,"gone":true}"#));
+    }
+    let store = open(&dir);
+    assert_eq!(store.last_seq(), 5);
+    assert_eq!(user_text(&store, "u").as_deref(), Some(r#"{"n":2}"#));
+    assert_eq!(user_text(&store, "w").as_deref(), Some(r#"{"new":1}"#));
+    assert_eq!(store.accounts().by_name("late").unwrap().id, AccountId(5));
+    let before = store.state.dump();
+    store.rebuild().unwrap();
+    assert_eq!(store.state.dump(), before);
+}
+
+#[test]
+fn a_submission_is_stored_whole_or_not_at_all() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let writer = start(&store);
+    writer.submit_and_wait(vec![user("u", r#"{"a":1}"#)]).unwrap();
+    let big = format!(r#"{{"big":"{}"}}"#, "x".repeat(USER_BYTES_MAX / 2));
+    writer.submit_and_wait(vec![user("v", &big)]).unwrap();
+    let bigger = format!(r#"{{"bigger":"{}"}}"#, "x".repeat(USER_BYTES_MAX / 2));
+    let refused = writer.submit_and_wait(vec![
+        event("lost"),
+        user("u", r#"{"a":2}"#),
+        user("new", r#"{"a":3}"#),
+        user("v", &bigger),
+    ]);
+    assert!(matches!(
+        refused,
+        Err(Refusal::User { index: 3, limit: UserLimit::Bytes(n) }) if n > USER_BYTES_MAX
+    ));
+    assert!(writer.submit_and_wait(vec![account("lost"), user("v", &bigger)]).is_err());
+    assert!(store.accounts().is_empty());
+    let receipt = writer.submit_and_wait(vec![user("u", r#"{"b":1}"#)]).unwrap();
+    assert_eq!(receipt.first_seq, 3, "the refused one took no position");
+    assert_eq!(user_text(&store, "u").as_deref(), Some(r#"{"a":1,"b":1}"#));
+    assert_eq!(user_text(&store, "new"), None);
+    assert_eq!(user_text(&store, "v").as_deref(), Some(big.as_str()));
+}
+
+#[test]
+fn account_rules() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let writer = start(&store);
+    writer.submit_and_wait(vec![account("a")]).unwrap();
+    let taken = writer.submit_and_wait(vec![account("a")]);
+    assert_eq!(taken, Err(Refusal::NameTaken("a".to_owned())));
+    let rotate = |account, token| {
+        Draft::rotation(account, Some(ApiToken(token)), None, Date::from_millis(0))
+    };
+    assert_eq!(
+        writer.submit_and_wait(vec![rotate(AccountId(99), [3; 16])]),
+        Err(Refusal::NoAccount)
+    );
+    writer.submit_and_wait(vec![rotate(AccountId(1), [3; 16])]).unwrap();
+    let accounts = store.accounts();
+    assert!(accounts.by_token(&ApiToken([1; 16])).is_none());
+    assert!(accounts.by_token(&ApiToken([3; 16])).is_some());
+    assert!(accounts.by_secret(&SecretHash([2; 32])).is_some(), "the other stays");
+}
+
+#[test]
+fn users_are_listed_by_account_and_behind_a_cursor() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let writer = start(&store);
+    let ids = ["a", "a\0", "aa", "b", "é", "😀"];
+    let drafts = ids.iter().map(|id| user(id, "{}")).collect();
+    writer.submit_and_wait(drafts).unwrap();
+    let other = Id::new("other").unwrap();
+    let at = Date::from_millis(0);
+    writer
+        .submit_and_wait(vec![Draft::user(AccountId(2), Via::Public, other, Object::new(), at)])
+        .unwrap();
+    let listed = |account, after| -> Vec<String> {
+        store.users(account, after).map(|entry| entry.unwrap().0).collect()
+    };
+    assert_eq!(listed(ACCOUNT, None), ids);
+    for (at, id) in ids.iter().enumerate() {
+        assert_eq!(listed(ACCOUNT, Some(id)), ids[at + 1..], "behind {id:?}");
+    }
+    assert_eq!(listed(AccountId(2), None), ["other"]);
+    assert!(listed(AccountId(3), None).is_empty());
+}
+
+#[test]
+fn a_large_submission_becomes_several_entries() {
+    let dir = TempDir::new().unwrap();
+    let attributes = format!(r#"{{"x":"{}"}}"#, "x".repeat(10_000));
+    {
+        let store = open(&dir);
+        let writer = start(&store);
+        let drafts = (0..100).map(|i| event_with(&i.to_string(), &attributes)).collect();
+        let receipt = writer.submit_and_wait(drafts).unwrap();
+        assert_eq!(receipt, Receipt { first_seq: 1, count: 100 });
+        let mut entries = 0;
+        store
+            .log
+            .read(1..=Seq::MAX, Order::Ascending, &mut |_| {
+                entries += 1;
+                Ok(ControlFlow::Continue(()))
+            })
+            .unwrap();
+        assert!(entries > 100 * 10_000 / ENTRY_BYTES_MAX, "{entries}");
+    }
+    let seen = names(&open(&dir), 1..=Seq::MAX, Order::Ascending);
+    assert!(seen.iter().map(|(seq, _)| *seq).eq(1..=100));
+    let blobs = dir.path().join("sled/blobs");
+    assert_eq!(std::fs::read_dir(blobs).unwrap().count(), 0, "nothing lies beside sled's file");
+}
+
+/// Entries as large as they get fill sled's leaves; none may be put aside into a file that is never
+/// synced.
+#[test]
+fn the_largest_entries_stay_in_sleds_file() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let writer = start(&store);
+    let text = "x".repeat(64 * 1024 - 100);
+    for i in 0..60 {
+        writer.submit_and_wait(vec![event_with("a", &format!(r#"{{"x":"{text}"}}"#))]).unwrap();
+        let id = (i % 40).to_string();
+        writer.submit_and_wait(vec![user(&id, &format!(r#"{{"x":"{text}"}}"#))]).unwrap();
+    }
+    let blobs = dir.path().join("sled/blobs");
+    assert_eq!(std::fs::read_dir(blobs).unwrap().count(), 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Any stretch, in either order, is what a plain list would give.
+    #[test]
+    fn scanning(
+        submissions in proptest::collection::vec(1usize..8, 1..12),
+        from in 0u64..40,
+        to in 0u64..60,
+        stop_after in proptest::option::of(0usize..20),
+    ) {
+        let dir = TempDir::new().unwrap();
+        let store = open(&dir);
+        let writer = start(&store);
+        let mut all = Vec::new();
+        for count in submissions {
+            let drafts = (0..count)
+                .map(|_| {
+                    let seq = all.len() as Seq + 1;
+                    all.push((seq, seq.to_string()));
+                    event(&seq.to_string())
+                })
+                .collect();
+            writer.submit_and_wait(drafts).unwrap();
+        }
+        for order in [Order::Ascending, Order::Descending] {
+            let mut expected: Vec<_> =
+                all.iter().filter(|(seq, _)| (from..=to).contains(seq)).cloned().collect();
+            if order == Order::Descending {
+                expected.reverse();
+            }
+            prop_assert_eq!(&names(&store, from..=to, order), &expected);
+            if let Some(stop_after) = stop_after {
+                let mut seen = 0;
+                store.scan(from..=to, order, &mut |_, _| {
+                    seen += 1;
+                    Ok(if seen > stop_after { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+                }).unwrap();
+                prop_assert_eq!(seen, expected.len().min(stop_after + 1));
+            }
+        }
+    }
+
+    /// The same updates, in whatever groups they are written, and whether merged as they come or
+    /// replayed from nothing, give the same bytes.
+    #[test]
+    fn state_is_a_function_of_the_log(
+        updates in proptest::collection::vec((0u8..4, 0u8..5, 0u8..6, 1usize..6), 1..40),
+        reopen_at in 0usize..40,
+    ) {
+        let dir = TempDir::new().unwrap();
+        let drafts = |updates: &[(u8, u8, u8, usize)]| -> Vec<Draft> {
+            updates
+                .iter()
+                .map(|(who, name, value, _)| {
+                    let value = match value {
+                        0 => "null".to_owned(),
+                        1 => r#"{"deep":1,"gone":null}"#.to_owned(),
+                        2 => r#"{"gone":1}"#.to_owned(),
+                        n => n.to_string(),
+                    };
+                    user(&who.to_string(), &format!(r#"{{"a{name}":{value}}}"#))
+                })
+                .collect()
+        };
+        let mut store = open(&dir);
+        let mut rest = updates.as_slice();
+        let mut done = 0;
+        while let Some((_, _, _, group)) = rest.first() {
+            let (now, later) = rest.split_at((*group).min(rest.len()));
+            start(&store).submit_and_wait(drafts(now)).unwrap();
+            done += now.len();
+            rest = later;
+            if done >= reopen_at {
+                drop(store);
+                store = open(&dir);
+            }
+        }
+        let merged = store.state.dump();
+        store.rebuild().unwrap();
+        prop_assert_eq!(&store.state.dump(), &merged);
+
+        let at_once = TempDir::new().unwrap();
+        let other = open(&at_once);
+        start(&other).submit_and_wait(drafts(&updates)).unwrap();
+        prop_assert_eq!(&other.state.dump(), &merged);
+    }
+}
+
+/// A flush that does what the test says before the real one, and counts.
+struct Scripted<F> {
+    real: Box<dyn Flush>,
+    before: F,
+    count: Arc<AtomicUsize>,
+}
+
+impl<F: Fn() -> io::Result<()> + Send> Flush for Scripted<F> {
+    fn flush(&self) -> io::Result<()> {
+        self.count.fetch_add(1, SeqCst);
+        (self.before)()?;
+        self.real.flush()
+    }
+}
+
+fn start_scripted(
+    store: &Arc<Store>,
+    before: impl Fn() -> io::Result<()> + Send + 'static,
+) -> (Writer, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let flush = Scripted { real: store.flusher().unwrap(), before, count: Arc::clone(&count) };
+    (Writer::start(Arc::clone(store), Box::new(flush)).unwrap(), count)
+}
+
+/// Submits without waiting; the outcome comes over the channel.
+fn submit(writer: &Writer, drafts: Vec<Draft>) -> mpsc::Receiver<Result<Receipt, Refusal>> {
+    let (tell, told) = mpsc::channel();
+    writer.submit(drafts, Done::new(move |outcome| tell.send(outcome).unwrap()));
+    told
+}
+
+#[test]
+fn nobody_is_told_before_the_flush_and_one_flush_serves_many() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let (go, gate) = crossbeam_channel::bounded::<()>(0);
+    let (writer, flushes) = start_scripted(&store, move || {
+        let _ = gate.recv();
+        Ok(())
+    });
+    let first = submit(&writer, vec![event("first")]);
+    while flushes.load(SeqCst) == 0 {
+        std::thread::yield_now();
+    }
+    let others: Vec<_> = (0..100).map(|_| submit(&writer, vec![event("other")])).collect();
+    assert!(first.recv_timeout(Duration::from_millis(50)).is_err(), "the flush hasn't returned");
+    assert_eq!(store.last_seq(), 0, "and what isn't durable isn't shown");
+    drop(go);
+    assert_eq!(first.recv().unwrap().unwrap().first_seq, 1);
+    let mut seqs: Vec<_> =
+        others.iter().map(|told| told.recv().unwrap().unwrap().first_seq).collect();
+    seqs.sort_unstable();
+    assert!(seqs.into_iter().eq(2..=101));
+    assert_eq!(flushes.load(SeqCst), 2);
+}
+
+#[test]
+fn after_a_failed_flush_nothing_is_accepted_and_reading_goes_on() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let fail = Arc::new(AtomicBool::new(false));
+    let failing = Arc::clone(&fail);
+    let (writer, flushes) = start_scripted(&store, move || {
+        if failing.load(SeqCst) { Err(io::Error::other("the disk is on fire")) } else { Ok(()) }
+    });
+    writer.submit_and_wait(vec![event("safe")]).unwrap();
+    fail.store(true, SeqCst);
+    let refused = writer.submit_and_wait(vec![event("unsafe")]);
+    assert!(
+        matches!(&refused, Err(Refusal::Failed(why)) if why.contains("on fire")),
+        "{refused:?}"
+    );
+    assert!(store.failure().unwrap().contains("on fire"));
+    // Even if the medium says it is well again: nobody knows what it kept.
+    fail.store(false, SeqCst);
+    let flushes_before = flushes.load(SeqCst);
+    assert!(matches!(writer.submit_and_wait(vec![event("later")]), Err(Refusal::Failed(_))));
+    assert_eq!(flushes.load(SeqCst), flushes_before, "it isn't tried again");
+    assert_eq!(names(&store, 1..=Seq::MAX, Order::Ascending), [(1, "safe".to_owned())]);
+}
+
+#[test]
+fn a_panic_in_the_engine_is_a_failure_like_any_other() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let (writer, _) = start_scripted(&store, || panic!("as an assertion in an engine would"));
+    let waiting: Vec<_> = (0..10).map(|_| submit(&writer, vec![event("a")])).collect();
+    for told in waiting {
+        assert!(matches!(told.recv().unwrap(), Err(Refusal::Failed(_))));
+    }
+}
+
+#[test]
+fn a_slow_flush_makes_callers_wait_or_be_refused_within_bounds() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let (go, gate) = crossbeam_channel::bounded::<()>(0);
+    let (writer, _) = start_scripted(&store, move || {
+        let _ = gate.recv();
+        Ok(())
+    });
+    // By count.
+    let small: Vec<_> =
+        (0..2 * QUEUE_SUBMISSIONS_MAX).map(|_| submit(&writer, vec![event("small")])).collect();
+    let refused: Vec<_> = small.iter().filter_map(|told| told.try_recv().ok()).collect();
+    assert!(refused.iter().all(|outcome| *outcome == Err(Refusal::Overloaded)));
+    let waiting = small.len() - refused.len();
+    assert!(waiting <= QUEUE_SUBMISSIONS_MAX + GROUP_RECORDS_MAX + 1, "{waiting}");
+    assert!(waiting >= QUEUE_SUBMISSIONS_MAX);
+    drop(go);
+    let accepted = small.iter().filter_map(|told| told.recv().ok()).filter(Result::is_ok).count();
+    assert_eq!(accepted, waiting);
+    assert_eq!(store.last_seq(), waiting as Seq, "every 200 is there, and nothing else");
+}
+
+#[test]
+fn the_bytes_that_wait_are_bounded() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let (go, gate) = crossbeam_channel::bounded::<()>(0);
+    let (writer, _) = start_scripted(&store, move || {
+        let _ = gate.recv();
+        Ok(())
+    });
+    let text = format!(r#"{{"x":"{}"}}"#, "x".repeat(60_000));
+    let large: Vec<_> = (0..QUEUE_BYTES_MAX / 60_000 + 50)
+        .map(|_| submit(&writer, vec![event_with("large", &text)]))
+        .collect();
+    let refused = large.iter().filter(|told| told.try_recv() == Ok(Err(Refusal::Overloaded)));
+    assert!(refused.count() >= 40);
+    drop(go);
+    drop(writer);
+    assert!(store.last_seq() >= (QUEUE_BYTES_MAX / 60_000) as Seq - 1);
+}
+
+#[test]
+fn closing_answers_all_that_was_taken_and_refuses_the_rest() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let writer = start(&store);
+    let taken: Vec<_> = (0..2_000).map(|_| submit(&writer, vec![event("a")])).collect();
+    writer.close();
+    for told in &taken {
+        assert!(told.try_recv().expect("answered before close returned").is_ok());
+    }
+    let late = submit(&writer, vec![event("late")]);
+    assert_eq!(late.try_recv(), Ok(Err(Refusal::ShuttingDown)));
+    assert_eq!(store.last_seq(), 2_000);
+}
+
+#[test]
+fn a_damaged_entry_is_named_and_does_not_panic() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let writer = start(&store);
+    writer.submit_and_wait(vec![event("a")]).unwrap();
+    writer.submit_and_wait(vec![user("u", "{}")]).unwrap();
+    let log = store.db.open_tree("log").unwrap();
+    let (key, value) = log.first().unwrap().unwrap();
+    let mut bent = value.to_vec();
+    bent[7] ^= 1;
+    log.insert(&key, bent).unwrap();
+    let error = store.scan(1..=9, Order::Ascending, &mut |_, _| Ok(ControlFlow::Continue(())));
+    assert!(matches!(&error, Err(Error::Damaged { .. })), "{error:?}");
+    log.insert(&key, value).unwrap();
+
+    let state = store.db.open_tree("state").unwrap();
+    let (key, value) = state.scan_prefix("u").next().unwrap().unwrap();
+    let mut bent = value.to_vec();
+    bent[6] ^= 1;
+    state.insert(&key, bent).unwrap();
+    assert!(matches!(store.user(ACCOUNT, "u"), Err(Error::Damaged { .. })));
+    let refused = writer.submit_and_wait(vec![user("u", r#"{"a":1}"#)]);
+    assert!(
+        matches!(refused, Err(Refusal::Unreadable(_))),
+        "what isn't known can't be merged into"
+    );
+    assert!(writer.submit_and_wait(vec![user("v", "{}")]).is_ok(), "others go on");
+}

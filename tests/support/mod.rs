@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+#[allow(unused_imports, reason = "each test binary uses its part")]
 pub use server::Server;
 
 /// An answer, taken apart.

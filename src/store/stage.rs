@@ -1,0 +1,139 @@
+//! A group as it is put together: which submissions are taken, and what follows from them.
+//!
+//! Nothing is written here. A submission that is refused leaves no trace.
+
+use std::sync::Arc;
+
+use super::batch::EncodedBatch;
+use super::committer::{ENTRY_BYTES_MAX, Receipt, Refusal};
+use super::draft::{Draft, Effect};
+use super::log::Log;
+use super::state::{Pending, Undo, rotated};
+use super::{Error, Store};
+use crate::model::limits::ACCOUNTS_MAX;
+use crate::model::{Account, AccountId, Accounts, Seq};
+
+/// What was taken so far, and the state that follows from it.
+pub(super) struct Stage<'s> {
+    store: &'s Store,
+    first_seq: Seq,
+    encoded: Vec<Vec<u8>>,
+    pending: Pending<'s>,
+    accounts: Arc<Accounts>,
+    accounts_changed: bool,
+}
+
+/// What is to be told when a group is durable.
+pub(super) struct Written {
+    /// The position of its last record.
+    pub last_seq: Seq,
+    /// The accounts as they are then, if they changed.
+    pub accounts: Option<Arc<Accounts>>,
+}
+
+impl<'s> Stage<'s> {
+    /// An empty group at the end of the log.
+    pub fn new(store: &'s Store) -> Stage<'s> {
+        Stage {
+            store,
+            first_seq: store.log.next_seq(),
+            encoded: Vec::new(),
+            pending: Pending::new(&store.state),
+            accounts: store.accounts(),
+            accounts_changed: false,
+        }
+    }
+
+    /// Takes a submission in, whole or not at all.
+    pub fn take(&mut self, drafts: Vec<Draft>) -> Result<Receipt, Refusal> {
+        let taken = self.encoded.len();
+        let first_seq = self.first_seq + taken as Seq;
+        let count = drafts.len() as u64;
+        let accounts = (Arc::clone(&self.accounts), self.accounts_changed);
+        let mut undo = Vec::new();
+        for (index, Draft { encoded, effect }) in drafts.into_iter().enumerate() {
+            if let Err(refusal) = self.apply(effect, index, first_seq + index as Seq, &mut undo) {
+                self.encoded.truncate(taken);
+                undo.into_iter().rev().for_each(|undo| self.pending.undo(undo));
+                (self.accounts, self.accounts_changed) = accounts;
+                return Err(refusal);
+            }
+            self.encoded.push(encoded);
+        }
+        Ok(Receipt { first_seq, count })
+    }
+
+    fn apply(
+        &mut self,
+        effect: Effect,
+        index: usize,
+        seq: Seq,
+        undo: &mut Vec<Undo>,
+    ) -> Result<(), Refusal> {
+        match effect {
+            Effect::None => Ok(()),
+            Effect::Merge { account, id, patch, at } => {
+                let merged =
+                    self.pending.merged(account, id.as_str(), patch, at).map_err(|error| {
+                        log::error!("a user can't be updated: {error}");
+                        Refusal::Unreadable(error.to_string().into())
+                    })?;
+                let text = merged.checked_text().map_err(|limit| Refusal::User { index, limit })?;
+                undo.push(self.pending.put_user(merged, text));
+                Ok(())
+            }
+            Effect::Make { name, api_token, secret_hash, at } => {
+                if self.accounts.by_name(name.as_str()).is_some() {
+                    return Err(Refusal::NameTaken(name.as_str().to_owned()));
+                }
+                if self.accounts.len() >= ACCOUNTS_MAX {
+                    return Err(Refusal::TooManyAccounts);
+                }
+                let id = AccountId(seq);
+                self.put_account(Account { id, name, api_token, secret_hash, created_at: at });
+                Ok(())
+            }
+            Effect::Rotate { account, api_token, secret_hash } => {
+                let old = self.accounts.get(account).ok_or(Refusal::NoAccount)?;
+                let account = rotated(old, api_token, secret_hash);
+                self.put_account(account);
+                Ok(())
+            }
+        }
+    }
+
+    fn put_account(&mut self, account: Account) {
+        Arc::make_mut(&mut self.accounts).put(account);
+        self.accounts_changed = true;
+    }
+
+    /// Appends and merges; durable after the next flush. `None` if nothing was taken.
+    pub fn write(self) -> Result<Option<Written>, Error> {
+        if self.encoded.is_empty() {
+            return Ok(None);
+        }
+        let last_seq = self.first_seq + self.encoded.len() as Seq - 1;
+        self.store.log.append(&entries(self.first_seq, &self.encoded))?;
+        let accounts = self.accounts_changed.then_some(self.accounts);
+        self.pending.write(last_seq, accounts.as_deref())?;
+        Ok(Some(Written { last_seq, accounts }))
+    }
+}
+
+/// Splits a group's records into entries of the log, in order and each within bounds.
+fn entries(first_seq: Seq, encoded: &[Vec<u8>]) -> Vec<EncodedBatch> {
+    let mut entries = Vec::with_capacity(1);
+    let mut rest = encoded;
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fitting = rest.iter().take_while(|record| {
+            bytes += record.len();
+            bytes <= ENTRY_BYTES_MAX
+        });
+        let (entry, behind) = rest.split_at(fitting.count().max(1));
+        let seq = first_seq + (encoded.len() - rest.len()) as Seq;
+        entries.push(EncodedBatch::of(seq, entry.iter().map(Vec::as_slice)));
+        rest = behind;
+    }
+    entries
+}
