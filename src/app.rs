@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use thiserror::Error;
 
 use crate::api::Api;
 use crate::commands::{self, Context, Failure};
@@ -29,7 +28,7 @@ const FIRST_ACCOUNT: &str = "default";
 const FIRST_EVENT: &str = r#"{"type":"page view"}"#;
 
 /// Why a server doesn't start, or not end well.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each is what it holds")]
 pub enum Error {
     #[error(transparent)]

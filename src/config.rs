@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use log::LevelFilter;
-use thiserror::Error;
 
 /// Where the store lies unless somebody says otherwise.
 pub const DATA_DEFAULT: &str = "data/store";
@@ -18,7 +17,7 @@ pub const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
 pub const WORKERS_MAX: usize = 64;
 
 /// An option that makes no sense.
-#[derive(Debug, PartialEq, Eq, Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{option} takes {takes}, not {given:?}")]
 pub struct Error {
     /// The option, or the variable it came from.

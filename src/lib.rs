@@ -42,6 +42,9 @@
 //! on the [`app`]. No trait for the sake of tests, but where the world fails ([`store::Flush`]) and
 //! where another engine may stand one day ([`store::Log`]).
 
+// Nothing from outside may end a thread; tests may.
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
+
 pub mod api;
 pub mod app;
 pub mod auth;

@@ -19,10 +19,8 @@ pub use server::{Answer, Handler, Running, Server};
 use std::io;
 use std::net::SocketAddr;
 
-use thiserror::Error;
-
 /// What went wrong with listening, for the person who runs the server.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address can't be listened on.
     #[error("can't listen on {address}: {source}; {}", advice(source))]

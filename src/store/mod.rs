@@ -32,12 +32,12 @@
 //! # What was measured of sled 0.34.7, and what follows
 //! - Its `flush` ends in `sync_file_range`, which on Linux neither empties the disk's own cache nor
 //!   writes a grown file's length (sync_file_range(2)). So a flush here is sled's, then an
-//!   `fdatasync` of its file: [`flush`].
+//!   `fdatasync` of its file: `flush`.
 //! - A page over a quarter of its log segment goes to a file of its own that is never synced. A leaf
 //!   holds up to 19 entries, so segments are 8 MiB and an entry has at most
-//!   [`committer::ENTRY_BYTES_MAX`].
+//!   [`ENTRY_BYTES_MAX`].
 //! - Its cache evicts only after 64 accesses to one of its 256 shards, so a scan that touches each
-//!   page once keeps everything: 240 MB for a log of 256 MB. [`walk`] touches more often: 45 MB.
+//!   page once keeps everything: 240 MB for a log of 256 MB. `walk` touches more often: 45 MB.
 
 mod batch;
 mod codec;
@@ -68,8 +68,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use thiserror::Error;
-
 use crate::model::{Accounts, Seq};
 use log::SledLog;
 use state::State;
@@ -82,7 +80,7 @@ const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 const SLED_SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 
 /// What went wrong with the store itself, for the person who runs it.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Somebody has it open.
     #[error("{} is in use by another triggerly process; stop that one or name another --data", .0.display())]
