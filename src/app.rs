@@ -103,7 +103,7 @@ impl App {
         if opened.store.accounts().is_empty() {
             first_run(&opened.context(), server.local_addr(), out)?;
         }
-        control::listen(Arc::clone(&opened.store), Arc::clone(&opened.writer))
+        control::listen(&opened.store, &opened.writer)
             .map_err(|error| Error::Control(config.data.display().to_string(), error))?;
         let jobs = Arc::new(Jobs::start().map_err(Error::Thread)?);
         let stopping = Arc::new(AtomicBool::new(false));

@@ -60,8 +60,10 @@ fn with_address<T>(dir: &Path, use_path: impl FnOnce(&Path) -> io::Result<T>) ->
 ///
 /// # Errors
 /// If the socket can't be made.
-pub fn listen(store: Arc<Store>, writer: Arc<Writer>) -> io::Result<()> {
+pub fn listen(store: &Arc<Store>, writer: &Arc<Writer>) -> io::Result<()> {
     let dir = store.dir().to_owned();
+    // Listening alone keeps nothing open.
+    let (store, writer) = (Arc::downgrade(store), Arc::downgrade(writer));
     // Whoever holds the directory's lock owns the name; a socket that lies there is a dead one's.
     match fs::remove_file(dir.join(SOCKET)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -77,28 +79,42 @@ pub fn listen(store: Arc<Store>, writer: Arc<Writer>) -> io::Result<()> {
                 thread::sleep(Duration::from_millis(100));
                 continue;
             };
-            if open.fetch_add(1, SeqCst) >= CONNECTIONS_MAX {
-                open.fetch_sub(1, SeqCst);
+            let (Some(store), Some(writer)) = (store.upgrade(), writer.upgrade()) else { return };
+            let place = Place::take(&open);
+            if place.0.load(SeqCst) > CONNECTIONS_MAX {
+                // If it isn't heard, the connection's end is.
+                let _ = end(&connection, Some("too many commands at a time; try again".to_owned()));
                 continue;
             }
-            let (store, writer, open) =
-                (Arc::clone(&store), Arc::clone(&writer), Arc::clone(&open));
-            let served = thread::Builder::new().name("command".into()).spawn({
-                let open = Arc::clone(&open);
-                move || {
-                    let context = Context { store: &store, writer: &writer };
-                    if let Err(error) = serve(connection, &context) {
-                        log::debug!("a command's connection broke: {error}");
-                    }
-                    open.fetch_sub(1, SeqCst);
+            let served = thread::Builder::new().name("command".into()).spawn(move || {
+                let context = Context { store: &store, writer: &writer };
+                if let Err(error) = serve(connection, &context) {
+                    log::debug!("a command's connection broke: {error}");
                 }
+                drop(place);
             });
-            if served.is_err() {
-                open.fetch_sub(1, SeqCst);
+            if let Err(error) = served {
+                log::warn!("a command was not served: {error}");
             }
         }
     })?;
     Ok(())
+}
+
+/// One of the connections that are open; free again when dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(open: &Arc<AtomicUsize>) -> Place {
+        open.fetch_add(1, SeqCst);
+        Place(Arc::clone(open))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
 }
 
 /// Removes the socket's name; the server is about to let go of the directory.
@@ -122,10 +138,14 @@ fn serve(connection: UnixStream, context: &Context<'_>) -> io::Result<()> {
     if let Err(Failure::Output(error)) = outcome {
         return Err(error);
     }
-    let failed = outcome.err().map(|failure| failure.to_string());
-    (&connection).write_all(&0_u32.to_be_bytes())?;
-    serde_json::to_writer(&connection, &Ending { failed })?;
-    (&connection).write_all(b"\n")
+    end(&connection, outcome.err().map(|failure| failure.to_string()))
+}
+
+fn end(mut connection: &UnixStream, failed: Option<String>) -> io::Result<()> {
+    let mut bytes = 0_u32.to_be_bytes().to_vec();
+    serde_json::to_writer(&mut bytes, &Ending { failed })?;
+    bytes.push(b'\n');
+    connection.write_all(&bytes)
 }
 
 struct Frames<'c>(&'c UnixStream);

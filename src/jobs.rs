@@ -4,24 +4,48 @@
 //! however many questions are asked, calls are taken.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Sender, unbounded};
 
 /// Jobs that run at a time.
 const THREADS: usize = 2;
 
-/// Jobs that may wait. One more is given back.
-const WAITING_MAX: usize = 64;
+/// Jobs that run or wait, at the most.
+const JOBS_MAX: usize = 64;
 
-/// What is to be done.
-pub type Job = Box<dyn FnOnce() + Send>;
+type Job = Box<dyn FnOnce() + Send>;
 
 /// The threads and their queue.
 pub struct Jobs {
-    queue: Mutex<Option<Sender<Job>>>,
+    queue: Mutex<Option<Sender<(Place, Job)>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    taken: Arc<AtomicUsize>,
+}
+
+/// Room for one job. The queue itself has no bound, since nothing gets into it without one of these.
+pub struct Room {
+    queue: Sender<(Place, Job)>,
+    place: Place,
+}
+
+/// One of the [`JOBS_MAX`]; free again when dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+impl Room {
+    /// Has a job done when its turn comes.
+    pub fn put(self, job: impl FnOnce() + Send + 'static) {
+        // The threads end only when all who could send have gone, this one included.
+        let _ = self.queue.send((self.place, Box::new(job)));
+    }
 }
 
 impl Jobs {
@@ -30,39 +54,38 @@ impl Jobs {
     /// # Errors
     /// If the operating system has none left.
     pub fn start() -> std::io::Result<Jobs> {
-        let (queue, jobs) = bounded::<Job>(WAITING_MAX);
+        let (queue, jobs) = unbounded::<(Place, Job)>();
         let threads = (0..THREADS)
             .map(|number| {
                 let jobs = jobs.clone();
                 thread::Builder::new().name(format!("job {number}")).spawn(move || {
-                    for job in jobs {
+                    for (place, job) in jobs {
                         if catch_unwind(AssertUnwindSafe(job)).is_err() {
                             log::error!("a job panicked");
                         }
+                        drop(place);
                     }
                 })
             })
             .collect::<Result<_, _>>()?;
-        Ok(Jobs { queue: Mutex::new(Some(queue)), threads: Mutex::new(threads) })
+        let (queue, threads) = (Mutex::new(Some(queue)), Mutex::new(threads));
+        Ok(Jobs { queue, threads, taken: Arc::default() })
     }
 
-    /// Queues a job; gives it back if too many wait, or after [`Jobs::close`].
-    ///
-    /// # Errors
-    /// The job itself.
-    pub fn submit(&self, job: Job) -> Result<(), Job> {
-        match &*self.queue.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(queue) => queue.try_send(job).map_err(|refused| refused.into_inner()),
-            None => Err(job),
-        }
+    /// Room for a job, unless too many wait or [`Jobs::close`] was called.
+    #[must_use]
+    pub fn room(&self) -> Option<Room> {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let place = Place(Arc::clone(&self.taken));
+        let before = self.taken.fetch_add(1, SeqCst);
+        (before < JOBS_MAX).then_some(Room { queue, place })
     }
 
     /// Takes no more, and returns when all that were taken are done.
     pub fn close(&self) {
         drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
             // Jobs are caught; the loop around them doesn't panic.
             let _ = thread.join();
         }
@@ -81,26 +104,33 @@ mod tests {
 
     #[test]
     fn bounded_and_none_is_lost() {
-        let jobs = Jobs::start().expect("threads");
-        let (go, gate) = bounded::<()>(0);
-        let (tell, told) = crossbeam_channel::unbounded();
-        let job = || -> Job {
+        let jobs = Jobs::start().unwrap();
+        let (go, gate) = crossbeam_channel::bounded::<()>(0);
+        let (tell, told) = unbounded();
+        for _ in 0..JOBS_MAX {
             let (gate, tell) = (gate.clone(), tell.clone());
-            Box::new(move || {
+            jobs.room().unwrap().put(move || {
                 let _ = gate.recv();
-                let _ = tell.send(());
-            })
-        };
-        let mut taken = 0;
-        while jobs.submit(job()).is_ok() {
-            taken += 1;
-            assert!(taken <= THREADS + WAITING_MAX, "the queue is bounded");
+                tell.send(()).unwrap();
+            });
         }
-        assert!(taken >= WAITING_MAX);
+        assert!(jobs.room().is_none(), "all places are taken");
         drop(go);
-        let _ = jobs.submit(Box::new(|| panic!("as a test of the threads")));
-        jobs.close();
-        assert!(told.len() >= taken);
-        assert!(jobs.submit(job()).is_err(), "closed");
+        for _ in 0..JOBS_MAX {
+            told.recv().unwrap();
+        }
+        let last = loop {
+            if let Some(room) = jobs.room() {
+                break room;
+            }
+        };
+        last.put(|| panic!("as a test of the threads"));
+        let late = jobs.room().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| jobs.close());
+            while jobs.room().is_some() {}
+            late.put(move || tell.send(()).unwrap());
+        });
+        assert_eq!(told.len(), 1, "who had room is served after closing too");
     }
 }

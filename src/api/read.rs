@@ -53,27 +53,14 @@ impl Api {
             Ok(principal) => principal.account,
             Err(reject) => return answer.send(&answer::problem(&reject)),
         };
-        let desk =
-            Desk { store: Arc::clone(&self.store), stopping: Arc::clone(&self.stopping), account };
-        // The answer goes with the job, and comes back with it if there is no room.
-        let answer = Arc::new(std::sync::Mutex::new(Some(answer)));
-        let take = |answer: &std::sync::Mutex<Option<Answer>>| {
-            answer.lock().ok().and_then(|mut answer| answer.take())
-        };
-        let answer_later = Arc::clone(&answer);
-        let job = Box::new(move || {
-            let response = desk.respond(&question, &request);
-            if let Some(answer) = take(&answer_later) {
-                answer.send(&response);
-            }
-        });
-        if self.jobs.submit(job).is_err()
-            && let Some(answer) = take(&answer)
-        {
+        let Some(room) = self.jobs.room() else {
             let code = if self.is_stopping() { Code::ShuttingDown } else { Code::Overloaded };
             let reject = Reject::new(code, "too many questions are being answered; ask again");
-            answer.send(&answer::problem(&reject));
-        }
+            return answer.send(&answer::problem(&reject));
+        };
+        let desk =
+            Desk { store: Arc::clone(&self.store), stopping: Arc::clone(&self.stopping), account };
+        room.put(move || answer.send(&desk.respond(&question, &request)));
     }
 }
 

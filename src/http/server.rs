@@ -58,14 +58,13 @@ impl Server {
             engine,
             taking: Mutex::new(()),
             lines: Arc::default(),
+            handler,
             stopping: AtomicBool::new(false),
         });
         let workers = (0..workers.max(1))
             .map(|number| {
-                let (intake, handler) = (Arc::clone(&intake), Arc::clone(&handler));
-                thread::Builder::new()
-                    .name(format!("worker {number}"))
-                    .spawn(move || intake.work(handler.as_ref()))
+                let intake = Arc::clone(&intake);
+                thread::Builder::new().name(format!("worker {number}")).spawn(move || intake.work())
             })
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| start(&error))?;
@@ -87,11 +86,13 @@ impl Running {
         for _ in &self.workers {
             self.intake.engine.unblock();
         }
+        let workers = self.workers.len();
         for worker in self.workers {
             if worker.join().is_err() {
                 log::error!("a worker panicked");
             }
         }
+        self.intake.drain(workers);
     }
 }
 
@@ -100,22 +101,38 @@ struct Intake {
     /// Held while requests are taken, so that each connection's get their places in order.
     taking: Mutex<()>,
     lines: Arc<Lines>,
+    handler: Arc<dyn Handler>,
     stopping: AtomicBool,
 }
 
 impl Intake {
-    fn work(&self, handler: &dyn Handler) {
+    fn work(&self) {
         let mut taken = Vec::with_capacity(TAKEN_MAX);
         loop {
             let open = self.take(&mut taken);
             for (request, answer) in taken.drain(..) {
-                // The answer was moved in; when it is dropped by the panic it says 500.
-                if catch_unwind(AssertUnwindSafe(|| handler.handle(request, answer))).is_err() {
-                    log::error!("handling a request panicked");
-                }
+                self.handle(request, answer);
             }
             if !open {
                 return;
+            }
+        }
+    }
+
+    fn handle(&self, request: Request, answer: Answer) {
+        // The answer was moved in; when it is dropped by the panic it says 500.
+        if catch_unwind(AssertUnwindSafe(|| self.handler.handle(request, answer))).is_err() {
+            log::error!("handling a request panicked");
+        }
+    }
+
+    /// Hands over what came while the workers ended. Each of them was told to stop by a mark in the
+    /// engine's queue, and those that were not met lie between the requests.
+    fn drain(&self, marks: usize) {
+        for _ in 0..=marks {
+            while let Ok(Some(request)) = self.engine.try_recv() {
+                let (request, answer) = self.receive(request);
+                self.handle(request, answer);
             }
         }
     }
