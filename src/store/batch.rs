@@ -15,6 +15,9 @@ use crate::model::{AccountId, ApiToken, Change, Record, SecretHash, Seq, Via};
 /// The format that this program writes.
 const FORMAT: u8 = 1;
 
+/// Bytes of one entry of the log: the largest that can't push a leaf of sled's out of its file.
+pub const ENTRY_BYTES_MAX: usize = 96 * 1024;
+
 const HEAD_BYTES: usize = 5;
 
 const EVENT: u8 = 1;

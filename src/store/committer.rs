@@ -19,17 +19,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use thiserror::Error;
 
 use super::Store;
+use super::batch::ENTRY_BYTES_MAX;
 use super::draft::Draft;
 use super::flush::Flush;
+use super::outcome::{Outcome, Refusal};
 use super::stage::Stage;
-use crate::model::Seq;
-use crate::model::limits::{
-    ACCOUNTS_MAX, HEADERS_BYTES_MAX, OBJECT_BYTES_MAX, SUBMISSION_OBJECTS_MAX,
-};
-use crate::model::user::UserLimit;
+use crate::model::limits::{HEADERS_BYTES_MAX, OBJECT_BYTES_MAX, SUBMISSION_OBJECTS_MAX};
 
 /// Submissions that may wait for the committer. One more is refused.
 pub const QUEUE_SUBMISSIONS_MAX: usize = 4_096;
@@ -42,9 +39,6 @@ pub const GROUP_RECORDS_MAX: usize = 512;
 
 /// Bytes of one group's records, unless a single submission has more.
 pub const GROUP_BYTES_MAX: usize = 64 * 1024;
-
-/// Bytes of one entry of the log: the largest that can't push a leaf of sled's out of its file.
-pub const ENTRY_BYTES_MAX: usize = 96 * 1024;
 
 /// Groups that may wait to be answered. Behind them the committer waits.
 const ANSWERS_MAX: usize = 64;
@@ -60,52 +54,6 @@ const _: () = {
     assert!(SUBMISSION_OBJECTS_MAX >= GROUP_RECORDS_MAX);
     assert!(HEADERS_BYTES_MAX < GROUP_BYTES_MAX);
 };
-
-/// Where an accepted submission lies, durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// The position of its first record; the others follow.
-    pub first_seq: Seq,
-    /// How many records it became.
-    pub count: u64,
-}
-
-/// Why a submission was not accepted. Nothing of it was stored, but for [`Refusal::Failed`], of
-/// which nobody can say.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Refusal {
-    /// Too much is waiting already.
-    #[error("more is arriving than can be written; try again in a moment")]
-    Overloaded,
-    /// The server is about to end.
-    #[error("the server is stopping; try again in a moment")]
-    ShuttingDown,
-    /// Writing has failed, now or before.
-    #[error("the disk failed, nothing more is accepted until the server is started again: {0}")]
-    Failed(Arc<str>),
-    /// What it is to be merged into can't be read. Others may be accepted.
-    #[error("what is stored of this user is damaged: {0}")]
-    Unreadable(Arc<str>),
-    /// An update would take a user out of bounds.
-    #[error("{limit}")]
-    User {
-        /// Which object of the submission, from 0.
-        index: usize,
-        /// The bound.
-        limit: UserLimit,
-    },
-    /// There is an account of that name.
-    #[error("there is an account {0:?} already; choose another name")]
-    NameTaken(String),
-    /// There is no such account.
-    #[error("the account is gone")]
-    NoAccount,
-    /// There are [`ACCOUNTS_MAX`].
-    #[error("there are {ACCOUNTS_MAX} accounts already, which is the most one server keeps")]
-    TooManyAccounts,
-}
-
-type Outcome = Result<Receipt, Refusal>;
 
 /// What to do with the outcome of a submission. Called exactly once, also when it is dropped.
 pub struct Done(Option<Box<dyn FnOnce(Outcome) + Send>>);

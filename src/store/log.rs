@@ -9,9 +9,17 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use sled::{IVec, Tree};
 
 use super::batch::{BatchView, EncodedBatch};
-use super::reader::Order;
 use super::{Error, walk};
 use crate::model::Seq;
+
+/// In which order records are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Oldest first.
+    Ascending,
+    /// Newest first.
+    Descending,
+}
 
 /// What a visitor of batches says after each: go on or stop, or what went wrong.
 pub type Step = Result<ControlFlow<()>, Error>;

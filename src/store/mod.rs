@@ -46,21 +46,22 @@ mod directory;
 mod draft;
 mod flush;
 mod log;
+mod outcome;
 mod reader;
 mod stage;
 mod state;
 mod walk;
 
-pub use batch::{BatchView, EncodedBatch};
+pub use batch::{BatchView, ENTRY_BYTES_MAX, EncodedBatch};
 pub use committer::{
-    Done, ENTRY_BYTES_MAX, GROUP_BYTES_MAX, GROUP_RECORDS_MAX, QUEUE_BYTES_MAX,
-    QUEUE_SUBMISSIONS_MAX, Receipt, Refusal, Writer,
+    Done, GROUP_BYTES_MAX, GROUP_RECORDS_MAX, QUEUE_BYTES_MAX, QUEUE_SUBMISSIONS_MAX, Writer,
 };
 pub use directory::{Directory, FORMAT_VERSION};
 pub use draft::Draft;
 pub use flush::Flush;
-pub use log::{Batches, Log, Step};
-pub use reader::{Order, Sizes};
+pub use log::{Batches, Log, Order, Step};
+pub use outcome::{Outcome, Receipt, Refusal};
+pub use reader::Sizes;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -149,7 +150,7 @@ impl Error {
 pub struct Store {
     directory: Directory,
     db: sled::Db,
-    log: SledLog,
+    log: Box<dyn Log>,
     state: State,
     accounts: RwLock<Arc<Accounts>>,
     /// The newest record that a flush has covered.
@@ -180,7 +181,7 @@ impl Store {
         let store = Store {
             directory,
             db,
-            log,
+            log: Box::new(log),
             state,
             accounts: RwLock::default(),
             durable: AtomicU64::new(0),
@@ -192,7 +193,7 @@ impl Store {
 
     /// Applies what the log has beyond the mark.
     fn catch_up(&self) -> Result<(), Error> {
-        let accounts = state::replay(&self.log, &self.state)?;
+        let accounts = state::replay(self.log.as_ref(), &self.state)?;
         // What a crash left in the kernel's hands only may be shown from here on.
         self.flusher()?.flush().map_err(Error::io("sync", self.dir()))?;
         self.durable.store(self.log.next_seq() - 1, SeqCst);

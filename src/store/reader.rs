@@ -4,19 +4,10 @@ use std::fs;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::path::Path;
 
-use super::log::{Log, Step};
+use super::log::{Order, Step};
 use super::state::UserEntry;
 use super::{Error, Store};
 use crate::model::{AccountId, Record, Seq, User};
-
-/// In which order records are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Oldest first.
-    Ascending,
-    /// Newest first.
-    Descending,
-}
 
 /// How much lies on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,10 +4,9 @@
 
 use std::sync::Arc;
 
-use super::batch::EncodedBatch;
-use super::committer::{ENTRY_BYTES_MAX, Receipt, Refusal};
+use super::batch::{ENTRY_BYTES_MAX, EncodedBatch};
 use super::draft::{Draft, Effect};
-use super::log::Log;
+use super::outcome::{Receipt, Refusal};
 use super::state::{Pending, Undo, rotated};
 use super::{Error, Store};
 use crate::model::limits::ACCOUNTS_MAX;

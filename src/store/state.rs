@@ -9,8 +9,7 @@ use std::ops::ControlFlow;
 use sled::{Batch, Tree};
 
 use super::codec::{Input, Malformed, put_date, put_str};
-use super::log::Log;
-use super::reader::Order;
+use super::log::{Log, Order};
 use super::{Error, walk};
 use crate::model::limits::DEPTH_MAX;
 use crate::model::user::UserLimit;

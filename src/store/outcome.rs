@@ -1,0 +1,56 @@
+//! What becomes of a submission.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::model::Seq;
+use crate::model::limits::ACCOUNTS_MAX;
+use crate::model::user::UserLimit;
+
+/// Stored, or why not.
+pub type Outcome = Result<Receipt, Refusal>;
+
+/// Where an accepted submission lies, durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The position of its first record; the others follow.
+    pub first_seq: Seq,
+    /// How many records it became.
+    pub count: u64,
+}
+
+/// Why a submission was not accepted. Nothing of it was stored, but for [`Refusal::Failed`], of
+/// which nobody can say.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// Too much is waiting already.
+    #[error("more is arriving than can be written; try again in a moment")]
+    Overloaded,
+    /// The server is about to end.
+    #[error("the server is stopping; try again in a moment")]
+    ShuttingDown,
+    /// Writing has failed, now or before.
+    #[error("the disk failed, nothing more is accepted until the server is started again: {0}")]
+    Failed(Arc<str>),
+    /// What it is to be merged into can't be read. Others may be accepted.
+    #[error("what is stored of this user is damaged: {0}")]
+    Unreadable(Arc<str>),
+    /// An update would take a user out of bounds.
+    #[error("{limit}")]
+    User {
+        /// Which object of the submission, from 0.
+        index: usize,
+        /// The bound.
+        limit: UserLimit,
+    },
+    /// There is an account of that name.
+    #[error("there is an account {0:?} already; choose another name")]
+    NameTaken(String),
+    /// There is no such account.
+    #[error("the account is gone")]
+    NoAccount,
+    /// There are [`ACCOUNTS_MAX`].
+    #[error("there are {ACCOUNTS_MAX} accounts already, which is the most one server keeps")]
+    TooManyAccounts,
+}
