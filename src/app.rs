@@ -153,14 +153,7 @@ fn first_run(
     out: &mut dyn Write,
 ) -> Result<(), Error> {
     let account = commands::add(context, FIRST_ACCOUNT)?;
-    // A server that listens everywhere is reached here under the name of this machine's own.
-    let mut reached = address;
-    if address.ip().is_unspecified() {
-        reached.set_ip(match address {
-            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
+    let reached = http::reachable(address);
     let token = &account.api_token;
     let data = STANDARD.encode(FIRST_EVENT);
     let shown = account.write(false, out).and_then(|()| {

@@ -7,11 +7,13 @@
 //! Pipelined requests of one connection are answered in their order, as HTTP asks, and nobody waits
 //! for that either: see `pipeline`.
 
+mod nudge;
 mod pipeline;
 mod request;
 mod response;
 mod server;
 
+pub use nudge::reachable;
 pub use request::{Method, Query, Request};
 pub use response::Response;
 pub use server::{Answer, Handler, Running, Server};

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use super::nudge::{Nudger, Pulse};
 use super::pipeline::{Lines, Place};
 use super::response::Framing;
 use super::{Error, Method, Request, Response};
@@ -54,8 +55,10 @@ impl Server {
         let start = |error: &dyn std::fmt::Display| Error::Start(error.to_string());
         let engine =
             tiny_http::Server::from_listener(self.listener, None).map_err(|error| start(&error))?;
+        let (nudger, pulse) = Nudger::start(self.address).map_err(|error| start(&error))?;
         let intake = Arc::new(Intake {
             engine,
+            pulse,
             taking: Mutex::new(()),
             lines: Arc::default(),
             handler,
@@ -68,7 +71,7 @@ impl Server {
             })
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| start(&error))?;
-        Ok(Running { intake, workers })
+        Ok(Running { intake, workers, nudger })
     }
 }
 
@@ -76,6 +79,7 @@ impl Server {
 pub struct Running {
     intake: Arc<Intake>,
     workers: Vec<JoinHandle<()>>,
+    nudger: Nudger,
 }
 
 impl Running {
@@ -86,6 +90,7 @@ impl Running {
         for _ in &self.workers {
             self.intake.engine.unblock();
         }
+        self.nudger.stop();
         let workers = self.workers.len();
         for worker in self.workers {
             if worker.join().is_err() {
@@ -98,6 +103,7 @@ impl Running {
 
 struct Intake {
     engine: tiny_http::Server,
+    pulse: Pulse,
     /// Held while requests are taken, so that each connection's get their places in order.
     taking: Mutex<()>,
     lines: Arc<Lines>,
@@ -159,6 +165,7 @@ impl Intake {
     }
 
     fn receive(&self, engine_request: tiny_http::Request) -> (Request, Answer) {
+        self.pulse.beat();
         let mut request = Request::new(Method::of(engine_request.method()), engine_request.url());
         for header in engine_request.headers() {
             request = request.with_header(header.field.as_str().as_str(), header.value.as_str());

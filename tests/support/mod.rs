@@ -1,6 +1,7 @@
 //! What tests share: the real binary as a child process, and a plain HTTP client.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod outside;
 pub mod server;
 
 use std::io::{Read, Write};
