@@ -173,7 +173,7 @@ impl Intake {
         let place = engine_request.remote_addr().map(|peer| self.lines.enter(*peer));
         let framing = Framing {
             head: request.method == Method::Head,
-            connection: connection(&request, *engine_request.http_version() < (1, 1)),
+            connection: connection(&request, *engine_request.http_version() == (1, 0)),
         };
         let pending = Pending { place, lines: Arc::clone(&self.lines), framing, engine_request };
         (request, Answer(Some(pending)))
@@ -181,14 +181,15 @@ impl Intake {
 }
 
 /// What the answer says of the connection: the engine closes it, or keeps it, by the same rules.
-fn connection(request: &Request, before_1_1: bool) -> Option<&'static str> {
+fn connection(request: &Request, is_1_0: bool) -> Option<&'static str> {
     let asked = request.header("connection").unwrap_or_default().to_ascii_lowercase();
-    if asked.contains("close") {
+    // The engine reads nothing behind an upgrade, and nobody here takes one up.
+    if asked.contains("close") || asked.contains("upgrade") {
         Some("close")
-    } else if before_1_1 && asked.contains("keep-alive") {
+    } else if is_1_0 && asked.contains("keep-alive") {
         Some("keep-alive")
     } else {
-        before_1_1.then_some("close")
+        is_1_0.then_some("close")
     }
 }
 

@@ -1,7 +1,9 @@
 //! What tests share: the real binary as a child process, and a plain HTTP client.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod connection;
 pub mod outside;
+pub mod random;
 pub mod server;
 
 use std::io::{Read, Write};
@@ -11,6 +13,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Map, Value};
 
 #[allow(unused_imports, reason = "each test binary uses its part")]
 pub use server::Server;
@@ -88,4 +91,23 @@ pub fn base64(bytes: impl AsRef<[u8]>) -> String {
 /// Percent-encodes all but letters and digits.
 pub fn escape(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// Merges a patch as RFC 7396 says, written down apart from the code that it is to check.
+pub fn merge(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
+    for (name, value) in patch {
+        match value {
+            Value::Null => {
+                target.shift_remove(name);
+            }
+            Value::Object(patch) => {
+                let mut inner = target.get(name).and_then(Value::as_object).cloned();
+                merge(inner.get_or_insert_default(), patch);
+                target.insert(name.clone(), inner.into());
+            }
+            other => {
+                target.insert(name.clone(), other.clone());
+            }
+        }
+    }
 }
