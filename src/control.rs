@@ -35,7 +35,7 @@ const FRAME_BYTES_MAX: u32 = 16 * 1024 * 1024;
 /// Commands at a time.
 const CONNECTIONS_MAX: usize = 8;
 
-/// How long the other side may say nothing in the middle of something.
+/// How long a client may take to say what it wants.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Bytes that fit into a socket's address (`sun_path`, unix(7)), its end included.
@@ -125,10 +125,9 @@ pub fn unlink(dir: &Path) {
 
 fn serve(connection: UnixStream, context: &Context<'_>) -> io::Result<()> {
     connection.set_read_timeout(Some(SILENCE_MAX))?;
-    connection.set_write_timeout(Some(SILENCE_MAX))?;
     let mut line = String::new();
     BufReader::new((&connection).take(COMMAND_BYTES_MAX)).read_line(&mut line)?;
-    let mut frames = Frames(&connection);
+    let mut frames = Frames { connection: &connection, broken: false };
     let outcome = match serde_json::from_str::<Command>(&line) {
         Ok(command) => command.run(context, &mut frames),
         Err(_) => Err(Failure::Refused(
@@ -148,14 +147,25 @@ fn end(mut connection: &UnixStream, failed: Option<String>) -> io::Result<()> {
     connection.write_all(&bytes)
 }
 
-struct Frames<'c>(&'c UnixStream);
+/// Output as frames. There is no limit to how long they may wait to be read: the reader may be a
+/// person with a pager.
+struct Frames<'c> {
+    connection: &'c UnixStream,
+    /// A frame was cut short; whatever came behind it would be read as its rest.
+    broken: bool,
+}
 
 impl Write for Frames<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // An empty frame would be the end.
         let Some(bytes) = bytes.chunks(1 << 20).next() else { return Ok(0) };
-        self.0.write_all(&(bytes.len() as u32).to_be_bytes())?;
-        self.0.write_all(bytes)?;
+        if self.broken {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.broken = true;
+        self.connection.write_all(&(bytes.len() as u32).to_be_bytes())?;
+        self.connection.write_all(bytes)?;
+        self.broken = false;
         Ok(bytes.len())
     }
 
@@ -171,8 +181,16 @@ pub enum CallError {
     Absent,
     /// The server did not do it, and says why.
     Failed(String),
+    /// What came back could not be written.
+    Output(io::Error),
     /// The connection broke.
     Broken(io::Error),
+}
+
+impl From<io::Error> for CallError {
+    fn from(error: io::Error) -> CallError {
+        CallError::Broken(error)
+    }
 }
 
 /// Has the server that holds `dir` do a command; its output goes to `out` as it comes.
@@ -186,35 +204,39 @@ pub fn call(dir: &Path, command: &Command, out: &mut dyn Write) -> Result<(), Ca
             _ => CallError::Broken(error),
         }
     })?;
-    let ending = exchange(&connection, command, out).map_err(CallError::Broken)?;
+    let ending = exchange(&connection, command, out)?;
     ending.failed.map_or(Ok(()), |why| Err(CallError::Failed(why)))
 }
 
-fn exchange(connection: &UnixStream, command: &Command, out: &mut dyn Write) -> io::Result<Ending> {
-    let mut line = serde_json::to_vec(command)?;
+fn exchange(
+    connection: &UnixStream,
+    command: &Command,
+    out: &mut dyn Write,
+) -> Result<Ending, CallError> {
+    let mut line = serde_json::to_vec(command).map_err(io::Error::from)?;
     line.push(b'\n');
     (&*connection).write_all(&line)?;
     let mut input = BufReader::with_capacity(64 * 1024, connection);
+    let mut frame = Vec::new();
     loop {
         let mut len = [0; 4];
         input.read_exact(&mut len)?;
         match u32::from_be_bytes(len) {
             0 => break,
             len if len > FRAME_BYTES_MAX => {
-                return Err(io::Error::new(
+                return Err(CallError::Broken(io::Error::new(
                     io::ErrorKind::InvalidData,
                     "the server speaks otherwise",
-                ));
+                )));
             }
             len => {
-                let copied = io::copy(&mut (&mut input).take(len.into()), out)?;
-                if copied < len.into() {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
+                frame.resize(len as usize, 0);
+                input.read_exact(&mut frame)?;
+                out.write_all(&frame).map_err(CallError::Output)?;
             }
         }
     }
     let mut line = String::new();
     input.take(COMMAND_BYTES_MAX).read_line(&mut line)?;
-    Ok(serde_json::from_str(&line)?)
+    Ok(serde_json::from_str(&line).map_err(io::Error::from)?)
 }

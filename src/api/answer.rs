@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::http::Response;
+use crate::http::{Method, Response};
 use crate::ingest::{Code, Reject};
 
 #[derive(Serialize)]
@@ -36,9 +36,19 @@ pub(super) fn with_hints(response: Response, reject: &Reject) -> Response {
         (Code::MissingToken | Code::UnknownToken, _) => {
             response.with_header("WWW-Authenticate", "Bearer")
         }
-        (Code::MethodNotAllowed, _) => response.with_header("Allow", "GET"),
         _ => response,
     }
+}
+
+/// Refuses a method; `refuse` makes the answer, which then says what is `allowed`.
+pub(super) fn method_not_allowed(
+    method: Method,
+    allowed: &'static str,
+    refuse: impl FnOnce(&Reject) -> Response,
+) -> Response {
+    let method = if method == Method::Head { "HEAD" } else { "this method" };
+    let detail = format!("{method} is not answered here; allowed: {allowed}");
+    refuse(&Reject::new(Code::MethodNotAllowed, detail)).with_header("Allow", allowed)
 }
 
 /// What a reading call found, as JSON.

@@ -1,6 +1,6 @@
 //! `GET /healthz`: whether calls can be accepted, for monitors and load balancers.
 
-use super::{Api, answer, method_not_allowed};
+use super::{Api, answer};
 use crate::http::{Method, Request, Response};
 use crate::ingest::{Code, Reject};
 
@@ -8,7 +8,7 @@ impl Api {
     /// 200 when a call would be accepted, else 503 with why.
     pub(super) fn health(&self, request: &Request) -> Response {
         if !matches!(request.method, Method::Get | Method::Head) {
-            return answer::problem(&method_not_allowed(request, "GET"));
+            return answer::method_not_allowed(request.method, "GET, HEAD", answer::problem);
         }
         let reject = if let Some(why) = self.store.failure() {
             Reject::new(Code::StorageFailed, why)

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use percent_encoding::percent_decode_str;
 
 use crate::auth::{self, Principal};
-use crate::http::{Answer, Handler, Method, Request};
+use crate::http::{Answer, Handler, Request};
 use crate::ingest::{Code, Kind, Reject};
 use crate::jobs::Jobs;
 use crate::model::Via;
@@ -159,14 +159,6 @@ fn too_large(request: &Request) -> Option<Reject> {
     })
 }
 
-fn method_not_allowed(request: &Request, allowed: &str) -> Reject {
-    let method = match request.method {
-        Method::Head => "HEAD is not answered here",
-        _ => "this method is not answered here",
-    };
-    Reject::new(Code::MethodNotAllowed, format!("{method}; allowed: {allowed}"))
-}
-
 impl Api {
     fn is_stopping(&self) -> bool {
         self.stopping.load(SeqCst)
@@ -176,6 +168,7 @@ impl Api {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Method;
 
     #[test]
     fn routes() {

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::query::{Params, Span};
-use super::{Api, answer, method_not_allowed};
+use super::{Api, answer};
 use crate::http::{Answer, Method, Request, Response};
 use crate::ingest::{Code, Reject};
 use crate::model::{AccountId, Change, Date, Seq, User};
@@ -44,12 +44,11 @@ pub(super) enum Question {
 impl Api {
     /// Checks who asks, and has the question answered by a job.
     pub(super) fn read(&self, question: Question, request: Request, answer: Answer) {
-        let checked = if request.method == Method::Get {
-            self.reader(&request)
-        } else {
-            Err(method_not_allowed(&request, "GET"))
-        };
-        let account = match checked {
+        if request.method != Method::Get {
+            let refuse = answer::method_not_allowed(request.method, "GET", answer::problem);
+            return answer.send(&refuse);
+        }
+        let account = match self.reader(&request) {
             Ok(principal) => principal.account,
             Err(reject) => return answer.send(&answer::problem(&reject)),
         };

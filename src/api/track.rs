@@ -1,6 +1,6 @@
 //! Tracking: `GET /v1/events/track` and `GET /v1/users/track`.
 
-use super::{Api, answer, method_not_allowed};
+use super::{Api, answer};
 use crate::clock;
 use crate::http::{Answer, Method, Request, Response};
 use crate::ingest::{Kind, Reject, Submission};
@@ -21,7 +21,7 @@ struct Manner {
 impl Manner {
     fn of(request: &Request) -> Manner {
         let query = request.query();
-        let is_one = |name| query.raw(name).is_some_and(|value| value == "1");
+        let is_one = |name| query.get(name).is_some_and(|value| value == "1");
         Manner {
             image: is_one("image") || is_one("img"),
             origin: request.header("origin").map(str::to_owned),
@@ -69,6 +69,10 @@ impl Api {
     /// Takes a call. It is answered from here if it is refused, and when it is on disk if not.
     pub(super) fn track(&self, kind: Kind, request: &Request, answer: Answer) {
         let manner = Manner::of(request);
+        if request.method != Method::Get {
+            let refuse = |reject: &Reject| manner.refused(reject);
+            return answer.send(&answer::method_not_allowed(request.method, "GET", refuse));
+        }
         let batch =
             self.authorised(kind, request).and_then(|submission| submission.decode()?.validate());
         match batch {
@@ -82,11 +86,8 @@ impl Api {
         }
     }
 
-    /// The checks that come before the data is looked at, in the order that clients rely on.
+    /// Whose call it is; comes before the data is looked at.
     fn authorised<'r>(&self, kind: Kind, request: &'r Request) -> Result<Submission<'r>, Reject> {
-        if request.method != Method::Get {
-            return Err(method_not_allowed(request, "GET"));
-        }
         let principal = self.principal(request, true)?;
         Ok(Submission {
             kind,

@@ -80,8 +80,10 @@ impl From<config::Error> for Exit {
 /// Runs the command that the arguments (the program's name first) ask for.
 #[must_use]
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let arguments: Vec<String> =
-        arguments.skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let arguments: Result<Vec<String>, _> = arguments.skip(1).map(OsString::into_string).collect();
+    let Ok(arguments) = arguments else {
+        return usage("the arguments have to be UTF-8; name directories that aren't by a link");
+    };
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let parsed = match Arguments::from_args(&["triggerly"], &arguments) {
         Ok(parsed) => parsed,
@@ -155,9 +157,7 @@ fn run_command(dir: &Path, command: &Command, make: bool) -> Result<(), Exit> {
         match control::call(dir, command, &mut out) {
             Ok(()) => return out.flush().or_else(output_gone),
             Err(CallError::Failed(why)) => return Err(Exit::Failed(why)),
-            Err(CallError::Broken(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-                return Ok(());
-            }
+            Err(CallError::Output(error)) => return output_gone(error),
             Err(CallError::Broken(error)) => {
                 return Err(Exit::Failed(format!(
                     "the connection to the server that holds {} broke: {error}; is it running well?",

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use sled::{Batch, Tree};
 
-use super::codec::{Input, Malformed, put_date, put_str};
+use super::codec::{Input, Malformed, put_date, put_str, put_u64};
 use super::log::{Log, Order};
 use super::{Error, walk};
 use crate::model::limits::DEPTH_MAX;
@@ -154,6 +154,13 @@ impl<'s> Pending<'s> {
 
     /// Writes all of it, accounts if they changed, and the mark, at once.
     pub fn write(self, applied: Seq, accounts: Option<&Accounts>) -> Result<(), Error> {
+        let mark = seal(MARK, |out| put_u64(out, applied));
+        if self.users.is_empty() && accounts.is_none() {
+            // As after most groups, which are of events. One key needs no batch, and a batch makes
+            // sled write its buffer to disk twice more.
+            let written = self.state.tree.insert(MARK, mark);
+            return written.map(drop).map_err(Error::sled("write the state"));
+        }
         let mut batch = Batch::default();
         for (key, (user, text)) in self.users {
             let value = encode_user(&key, &user, &text);
@@ -165,7 +172,7 @@ impl<'s> Pending<'s> {
             let value = encode_account(&key, &account);
             batch.insert(key, value);
         }
-        batch.insert(MARK, seal(MARK, |out| super::codec::put_u64(out, applied)));
+        batch.insert(MARK, mark);
         self.state.tree.apply_batch(batch).map_err(Error::sled("write the state"))
     }
 }
