@@ -1,6 +1,7 @@
 //! The server as a whole: opens the rooms, joins their threads, shuts down in order.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
@@ -20,6 +21,10 @@ use crate::store::{self, Directory, Store, Writer};
 /// How long stopping may take: what is under way is answered and on disk long before, unless the
 /// disk hangs.
 pub const STOP_MAX: Duration = Duration::from_secs(10);
+
+/// How long to wait for a directory that somebody holds without listening: a server that is starting
+/// or stopping, or a command.
+pub const BUSY_MAX: Duration = Duration::from_secs(10);
 
 /// The account of the first run.
 const FIRST_ACCOUNT: &str = "default";
@@ -41,7 +46,7 @@ pub enum Error {
     Control(String, io::Error),
     #[error("can't start a thread: {0}; are there too many processes?")]
     Thread(io::Error),
-    #[error("stopping took longer than {} s; what was acknowledged is safe", STOP_MAX.as_secs())]
+    #[error("stopping failed or took longer than {} s; what was acknowledged is safe", STOP_MAX.as_secs())]
     Stuck,
 }
 
@@ -97,7 +102,7 @@ impl App {
     /// [`Error`], ready to be shown to a person.
     pub fn start(config: &Config, out: &mut dyn Write) -> Result<App, Error> {
         // The address first: an account whose key nobody was shown would be of no use.
-        let directory = Directory::lock(&config.data)?;
+        let directory = lock(&config.data)?;
         let server = Server::bind(config.listen)?;
         let opened = Opened::open(directory)?;
         if opened.store.accounts().is_empty() {
@@ -131,8 +136,10 @@ impl App {
         let began = Instant::now();
         let ending = thread::spawn(move || {
             control::unlink(opened.store.dir());
-            running.stop();
+            // Requests are taken till the end, to be told that the server is stopping.
+            opened.writer.close();
             jobs.close();
+            running.stop();
             opened.close();
         });
         while !ending.is_finished() {
@@ -141,8 +148,26 @@ impl App {
             }
             thread::sleep(Duration::from_millis(5));
         }
+        if ending.join().is_err() {
+            return Err(Error::Stuck);
+        }
         log::info!("stopped after {:?}", began.elapsed());
         Ok(())
+    }
+}
+
+/// Takes the directory, waiting for a command that is at work in it, but not for a server.
+fn lock(dir: &Path) -> Result<Directory, store::Error> {
+    let began = Instant::now();
+    loop {
+        match Directory::lock(dir) {
+            Err(store::Error::Locked(_))
+                if began.elapsed() < BUSY_MAX && !control::is_served(dir) =>
+            {
+                thread::sleep(Duration::from_millis(50));
+            }
+            other => return other,
+        }
     }
 }
 
@@ -170,5 +195,11 @@ fn first_run(
         out.flush()?;
         Ok(())
     });
-    shown.map_err(Error::Command)
+    if shown.is_err() {
+        // Nobody has seen the key, and nobody can be shown it again.
+        log::warn!(
+            "the first account's key could not be shown; `triggerly account rotate default` makes another"
+        );
+    }
+    Ok(())
 }

@@ -174,6 +174,12 @@ impl Write for Frames<'_> {
     }
 }
 
+/// Whether somebody listens for commands in `dir`.
+#[must_use]
+pub fn is_served(dir: &Path) -> bool {
+    with_address(dir, |path| UnixStream::connect(path)).is_ok()
+}
+
 /// Why a command didn't get through to a server.
 #[derive(Debug)]
 pub enum CallError {

@@ -6,7 +6,7 @@
 //! bytes ─http─> Request ─api::track─> Submission ─decode─> RawBatch ─validate─> Batch
 //!                                                                                │ submit
 //! bytes <─http─ Response <─api::track── Receipt or Reject <─answers── committer ─┘
-//!                                             append · merge · flush, for all that waited
+//!                                             append · flush · merge, for all that waited
 //! ```
 //! Each step takes one type and gives the next; none can be left out, because its input can't be
 //! made elsewhere. No thread waits for the disk but the committer: a worker hands the call over,
@@ -16,8 +16,8 @@
 //! Imports point down only.
 //! ```text
 //! 6  main  cli/                 arguments, exit codes
-//! 5  app                        wiring: start, stop
-//! 4  api/  control  commands/   HTTP's calls · the socket of the commands · what they do
+//! 5  app  control               wiring: start, stop · the commands' socket
+//! 4  api/  commands/            HTTP's calls · what the verbs do
 //! 3  ingest/  view  jobs        decisions · how things look as JSON · threads for reading
 //! 2  auth  store/  http/        who · durability · transport, side by side
 //! 1  model/  clock  config      leaves
@@ -34,7 +34,8 @@
 //! 6. Every queue, body, batch, depth and name has a named bound ([`model::limits`],
 //!    [`store`], [`jobs`]).
 //! 7. After a failed write or flush nothing is acknowledged any more.
-//! 8. Decoding what came from outside or from disk never panics.
+//! 8. Our decoding of what came from outside or from disk never panics; where sled's might, it is
+//!    caught.
 //!
 //! # What isn't here, on purpose
 //! No async runtime: a thread pool and one committer keep up with the disk, and can be read. No

@@ -1,6 +1,6 @@
 //! How users and events look as JSON, wherever they are shown.
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::ser::{Error, Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -15,24 +15,26 @@ pub struct EventView<'a> {
     user_id: Option<&'a str>,
     date: Shown,
     received_at: Shown,
-    attributes: &'a RawValue,
+    #[serde(serialize_with = "as_json")]
+    attributes: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     via: Option<&'static str>,
 }
 
 impl<'a> EventView<'a> {
-    /// An event of the log. `None` if its attributes aren't JSON, which only damage can bring about.
+    /// An event of the log. It can't be written if its attributes aren't JSON, which only damage can
+    /// bring about.
     #[must_use]
-    pub fn new(seq: Seq, record: &Record<'a>, event: &Event<'a>) -> Option<EventView<'a>> {
-        Some(EventView {
+    pub fn new(seq: Seq, record: &Record<'a>, event: &Event<'a>) -> EventView<'a> {
+        EventView {
             seq,
             r#type: event.kind,
             user_id: event.user_id,
             date: Shown(event.date),
             received_at: Shown(record.received_at),
-            attributes: serde_json::from_str(event.attributes).ok()?,
+            attributes: event.attributes,
             via: None,
-        })
+        }
     }
 
     /// The same, saying how it came: for exports.
@@ -40,6 +42,12 @@ impl<'a> EventView<'a> {
     pub fn with_via(self, event: &Event<'_>) -> EventView<'a> {
         EventView { via: Some(event.via.name()), ..self }
     }
+}
+
+/// Text that is JSON already.
+fn as_json<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    let json: &RawValue = serde_json::from_str(text).map_err(S::Error::custom)?;
+    json.serialize(serializer)
 }
 
 /// A user as it is shown.
@@ -117,7 +125,7 @@ mod tests {
             attributes: r#"{"z":1E5,"a":1.0,"s":"😀","$serde_json::private::Number":"1"}"#,
         };
         let record = Record { received_at: Date::from_millis(0), change: Change::Event(event) };
-        let view = EventView::new(7, &record, &event).expect("JSON").with_via(&event);
+        let view = EventView::new(7, &record, &event).with_via(&event);
         assert_eq!(
             serde_json::to_string(&view).expect("it can be written"),
             r#"{"seq":7,"type":"a \"b\"","user_id":null,"date":"1970-01-01T00:00:00.001Z","#

@@ -281,3 +281,31 @@ fn send(server: &Server, bytes: impl AsRef<[u8]>) {
     // The server may have hung up before the end of what it could not make sense of.
     let _ = connect(server).send(bytes);
 }
+
+/// The engine reads the rest of a declared body when a request is done with. Whoever declares one
+/// and doesn't send it holds up himself and nobody else.
+#[test]
+fn a_body_that_never_comes_holds_up_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_with(dir.path(), &["--workers", "1"]);
+    let good = server.target("events", r#"{"type":"with a body"}"#);
+    let mut open = Vec::new();
+    for (method, target, headers, status) in [
+        ("GET", good.as_str(), "Content-Length: 2000", 200),
+        ("GET", good.as_str(), "Content-Length: 5\r\nExpect: 100-continue", 200),
+        ("GET", good.as_str(), "Transfer-Encoding: chunked", 200),
+        ("POST", "/v1/events/track", "Content-Length: 100000", 405),
+        ("GET", "/healthz", "Content-Length: 2000", 200),
+    ] {
+        for _ in 0..3 {
+            let mut connection = connect(&server);
+            let request = format!("{method} {target} HTTP/1.1\r\nHost: test\r\n{headers}\r\n\r\n");
+            connection.send(request).unwrap();
+            let reply = connection.reply().unwrap().expect("an answer");
+            assert_eq!(reply.status, status, "{method} {headers}");
+            open.push(connection);
+        }
+    }
+    server.track("events", r#"{"type":"after"}"#);
+    assert_eq!(server.all_events().len(), 10);
+}

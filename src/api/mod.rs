@@ -16,12 +16,9 @@ use crate::http::{Answer, Handler, Request};
 use crate::ingest::{Code, Kind, Reject};
 use crate::jobs::Jobs;
 use crate::model::Via;
-use crate::model::limits::{HEADERS_BYTES_MAX, REQUEST_LINE_BYTES_MAX};
+use crate::model::limits::{HEADERS_BYTES_MAX, TARGET_BYTES_MAX};
 use crate::store::{Store, Writer};
 use read::Question;
-
-/// `GET`, two spaces and `HTTP/1.1`: what a request line has beside its target.
-const REQUEST_LINE_REST_BYTES: usize = 13;
 
 /// Everything that answers requests.
 pub struct Api {
@@ -139,13 +136,11 @@ impl Handler for Api {
 }
 
 fn too_large(request: &Request) -> Option<Reject> {
-    let line_bytes = request.target_bytes() + REQUEST_LINE_REST_BYTES;
-    if line_bytes > REQUEST_LINE_BYTES_MAX {
+    let target_bytes = request.target_bytes();
+    if target_bytes > TARGET_BYTES_MAX {
         return Some(Reject::new(
             Code::UriTooLong,
-            format!(
-                "the request line has {line_bytes} bytes, at most {REQUEST_LINE_BYTES_MAX} are taken"
-            ),
+            format!("the address has {target_bytes} bytes, at most {TARGET_BYTES_MAX} are taken"),
         ));
     }
     let headers_bytes = request.headers_bytes();

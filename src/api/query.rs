@@ -2,7 +2,7 @@
 
 use crate::http::Request;
 use crate::ingest::{Code, Reject};
-use crate::model::Date;
+use crate::model::{AccountId, Date, EventFilter};
 
 /// Rows of a page, unless the question says otherwise.
 const LIMIT_DEFAULT: usize = 100;
@@ -35,8 +35,8 @@ impl Params<'_> {
         })
     }
 
-    /// `from` and `to`: from the first on, and before the second.
-    pub fn span(&self) -> Result<Span, Reject> {
+    /// The events that are asked about: `type`, `user_id`, and from `from` on, before `to`.
+    pub fn filter(&self, account: AccountId) -> Result<EventFilter, Reject> {
         // A `+` that stands for itself (in `+02:00`) arrives as a space, which no offset begins with.
         let date = |text: &str| {
             Date::parse(text).or_else(|| {
@@ -45,7 +45,13 @@ impl Params<'_> {
             })
         };
         let forms = "a date: ISO 8601 with an offset, RFC 2822, yyyy-MM-dd or yyyy/MM/dd";
-        Ok(Span { from: self.read("from", forms, date)?, to: self.read("to", forms, date)? })
+        Ok(EventFilter {
+            account,
+            kind: self.text("type"),
+            user_id: self.text("user_id"),
+            from: self.read("from", forms, date)?,
+            to: self.read("to", forms, date)?,
+        })
     }
 
     pub fn limit(&self) -> Result<usize, Reject> {
@@ -54,19 +60,6 @@ impl Params<'_> {
             text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit))
         })?;
         Ok(limit.unwrap_or(LIMIT_DEFAULT))
-    }
-}
-
-/// A stretch of time; an end that isn't given is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
-    pub from: Option<Date>,
-    pub to: Option<Date>,
-}
-
-impl Span {
-    pub fn contains(&self, date: Date) -> bool {
-        self.from.is_none_or(|from| from <= date) && self.to.is_none_or(|to| date < to)
     }
 }
 
@@ -95,15 +88,22 @@ mod tests {
     }
 
     #[test]
-    fn spans() {
-        let span = with("from=2001-07-04&to=2001-07-05T02:00:00+02:00", |params| params.span());
-        let span = span.expect("a plus left as it is");
-        let at = |text: &str| Date::parse(text).expect("a date");
-        assert!(!span.contains(at("2001-07-03T23:59:59.999Z")));
-        assert!(span.contains(at("2001-07-04")));
-        assert!(span.contains(at("2001-07-04T23:59:59.999Z")));
-        assert!(!span.contains(at("2001-07-05")), "`to` itself is not in it");
-        let refused = with("to=yesterday", |params| params.span());
+    fn filters() {
+        let account = AccountId(1);
+        let date = |text: &str| Some(Date::parse(text).unwrap());
+        let query = "type=a&user_id=&from=2001-07-04&to=2001-07-05T02:00:00+02:00";
+        let filter = with(query, |params| params.filter(account));
+        assert_eq!(
+            filter.expect("a plus left as it is"),
+            EventFilter {
+                account,
+                kind: Some("a".to_owned()),
+                user_id: None,
+                from: date("2001-07-04"),
+                to: date("2001-07-05"),
+            }
+        );
+        let refused = with("to=yesterday", |params| params.filter(account));
         assert!(refused.is_err_and(|detail| detail.contains("`to`")));
     }
 }

@@ -1,8 +1,9 @@
 //! Reading back: users, events, counts. For the holder of a `secret_key` only.
 //!
-//! Every answer is made from a walk through the state or the log that is streamed and bounded: a
+//! Every answer is made from a walk through the state or the log, streamed and in bounded memory. A
 //! page ends when it has its rows, when it has [`PAGE_BYTES_MAX`], or when [`WALK_MAX`] records were
-//! looked at, and says where to go on. The walks are jobs, so that no worker is held up.
+//! looked at, and says where to go on; counts look at the whole log. The walks are jobs, so that no
+//! worker is held up.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -13,9 +14,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cardinality_estimator::CardinalityEstimator;
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
-use super::query::{Params, Span};
+use super::query::Params;
 use super::{Api, answer};
 use crate::http::{Answer, Method, Request, Response};
 use crate::ingest::{Code, Reject};
@@ -124,29 +125,15 @@ impl Desk {
             let detail = format!("no user with the id {id:?} was ever tracked");
             return Err(Reject::new(Code::NotFound, detail).into());
         };
-        let counts = self.event_counts([id].into_iter())?;
-        let view = UserView::new(id, &user).with_event_count(counts[id]);
-        Ok(answer::found(&view))
-    }
-
-    /// How many events name each of these users.
-    fn event_counts<'i>(
-        &self,
-        ids: impl Iterator<Item = &'i str>,
-    ) -> Result<BTreeMap<&'i str, u64>, Failure> {
-        let mut counts: BTreeMap<&str, u64> = ids.map(|id| (id, 0)).collect();
-        if !counts.is_empty() {
-            self.walk(1..=Seq::MAX, Order::Ascending, &mut |_, record| {
-                if let Change::Event(event) = record.change
-                    && event.account == self.account
-                    && let Some(count) = event.user_id.and_then(|id| counts.get_mut(id))
-                {
-                    *count += 1;
-                }
-                Ok(ControlFlow::Continue(()))
-            })?;
-        }
-        Ok(counts)
+        let mut event_count = 0;
+        self.walk(1..=Seq::MAX, Order::Ascending, &mut |_, record| {
+            if let Change::Event(event) = record.change {
+                let of_user = event.account == self.account && event.user_id == Some(id);
+                event_count += u64::from(of_user);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(answer::found(&UserView::new(id, &user).with_event_count(event_count)))
     }
 
     /// Walks through the log, unless the server stops meanwhile.
@@ -164,8 +151,8 @@ impl Desk {
 
     fn users(&self, params: &Params<'_>) -> Result<Response, Failure> {
         #[derive(Serialize)]
-        struct Page<'a> {
-            users: Vec<UserView<'a>>,
+        struct Page {
+            users: Vec<Box<RawValue>>,
             next_cursor: Option<String>,
         }
         let limit = params.limit()?;
@@ -174,32 +161,28 @@ impl Desk {
             let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
             String::from_utf8(bytes).ok()
         })?;
-        let mut found: Vec<(String, User)> = Vec::new();
+        // Users are kept as text: parsed, one can take 50 times that.
+        let mut users = Vec::new();
         let (mut looked_at, mut bytes) = (0, 0);
         let mut last = None;
         let mut more = false;
         for entry in self.store.users(self.account, after.as_deref()) {
-            if found.len() == limit || looked_at == WALK_MAX || bytes >= PAGE_BYTES_MAX {
+            if users.len() == limit || looked_at == WALK_MAX || bytes >= PAGE_BYTES_MAX {
                 more = true;
                 break;
             }
             self.check_stopping()?;
             let (id, user) = entry?;
             looked_at += 1;
-            last = Some(id.clone());
             if wanted.as_ref().is_none_or(|wanted| matches(wanted, &id, &user)) {
-                bytes += user.checked_text().map_or(0, |text| text.len());
-                found.push((id, user));
+                let view = row(&UserView::new(&id, &user), || format!("user {id:?}"))?;
+                bytes += view.get().len();
+                users.push(view);
             }
+            last = Some(id);
         }
-        let counts = self.event_counts(found.iter().map(|(id, _)| id.as_str()))?;
-        let users = found
-            .iter()
-            .map(|(id, user)| UserView::new(id, user).with_event_count(counts[id.as_str()]));
-        Ok(answer::found(&Page {
-            users: users.collect(),
-            next_cursor: last.filter(|_| more).map(|id| URL_SAFE_NO_PAD.encode(id)),
-        }))
+        let next_cursor = last.filter(|_| more).map(|id| URL_SAFE_NO_PAD.encode(id));
+        Ok(answer::found(&Page { users, next_cursor }))
     }
 
     fn events(&self, params: &Params<'_>) -> Result<Response, Failure> {
@@ -215,7 +198,7 @@ impl Desk {
             _ => None,
         })?;
         let order = order.unwrap_or(Order::Descending);
-        let filter = Filter::of(params)?;
+        let filter = params.filter(self.account)?;
         let behind: Option<Seq> = params.read("cursor", CURSOR, |text| text.parse().ok())?;
         let range = match (order, behind) {
             (_, None) => 1..=Seq::MAX,
@@ -228,7 +211,7 @@ impl Desk {
         let mut more = false;
         self.walk(range, order, &mut |seq, record| {
             let wanted = match &record.change {
-                Change::Event(event) if filter.wants(self.account, event) => Some(event),
+                Change::Event(event) if filter.wants(event) => Some(event),
                 _ => None,
             };
             // The page is known to go on only when there is something for the next one, or when
@@ -241,12 +224,9 @@ impl Desk {
             looked_at += 1;
             last = seq;
             if let Some(event) = wanted {
-                let view = EventView::new(seq, record, event)
-                    .and_then(|view| serde_json::value::to_raw_value(&view).ok())
-                    .ok_or_else(|| Error::Damaged {
-                        place: format!("record {seq} of the log"),
-                        why: "its attributes aren't JSON".to_owned(),
-                    })?;
+                let view = row(&EventView::new(seq, record, event), || {
+                    format!("record {seq} of the log")
+                })?;
                 bytes += view.get().len();
                 events.push(view);
             }
@@ -290,13 +270,13 @@ impl Desk {
             _ => None,
         })?;
         let (interval, interval_millis) = interval.unwrap_or(("day", 86_400_000));
-        let filter = Filter::of(params)?;
+        let filter = params.filter(self.account)?;
         let mut rows: BTreeMap<(i64, String), Tally> = BTreeMap::new();
         let mut all = Tally::default();
         let mut too_many = false;
         self.walk(1..=Seq::MAX, Order::Ascending, &mut |_, record| {
             if let Change::Event(event) = record.change
-                && filter.wants(self.account, &event)
+                && filter.wants(&event)
             {
                 let start = event.date.millis().div_euclid(interval_millis) * interval_millis;
                 all.add(event.user_id);
@@ -331,32 +311,13 @@ impl Desk {
 
 const CURSOR: &str = "what `next_cursor` of the page before said";
 
+/// A row of a page, as text. What can't be written isn't what was stored.
+fn row(view: &impl Serialize, place: impl Fn() -> String) -> Result<Box<RawValue>, Error> {
+    to_raw_value(view).map_err(|error| Error::Damaged { place: place(), why: error.to_string() })
+}
+
 /// Whether a search by id or e-mail finds a user. `wanted` is in lower case.
 fn matches(wanted: &str, id: &str, user: &User) -> bool {
     let holds = |text: &str| text.to_lowercase().contains(wanted);
     holds(id) || user.attributes.get(EMAIL).and_then(|email| email.as_str()).is_some_and(holds)
-}
-
-/// Which events a question is about.
-struct Filter {
-    kind: Option<String>,
-    user_id: Option<String>,
-    span: Span,
-}
-
-impl Filter {
-    fn of(params: &Params<'_>) -> Result<Filter, Reject> {
-        Ok(Filter {
-            kind: params.text("type"),
-            user_id: params.text("user_id"),
-            span: params.span()?,
-        })
-    }
-
-    fn wants(&self, account: AccountId, event: &crate::model::record::Event<'_>) -> bool {
-        event.account == account
-            && self.kind.as_deref().is_none_or(|kind| kind == event.kind)
-            && self.user_id.as_deref().is_none_or(|id| Some(id) == event.user_id)
-            && self.span.contains(event.date)
-    }
 }

@@ -24,7 +24,11 @@ impl Manner {
         let is_one = |name| query.get(name).is_some_and(|value| value == "1");
         Manner {
             image: is_one("image") || is_one("img"),
-            origin: request.header("origin").map(str::to_owned),
+            // What can't be said back in a header is no origin.
+            origin: request
+                .header("origin")
+                .filter(|origin| origin.bytes().all(|byte| byte.is_ascii_graphic()))
+                .map(str::to_owned),
         }
     }
 

@@ -15,15 +15,11 @@ use std::time::{Duration, Instant};
 
 use argh::FromArgs;
 
-use crate::app::{self, Opened};
+use crate::app::{self, BUSY_MAX, Opened};
 use crate::commands::{Command, Failure};
+use crate::config;
 use crate::control::{self, CallError};
 use crate::store::{self, Directory};
-use crate::{config, http};
-
-/// How long a command waits for a directory that somebody holds without listening: a server that is
-/// starting or stopping, or another command.
-const BUSY_MAX: Duration = Duration::from_secs(10);
 
 /// Keeps users and events that sites and apps send by plain GETs, durably, on one machine.
 #[derive(FromArgs)]
@@ -61,12 +57,6 @@ impl From<app::Error> for Exit {
 
 impl From<store::Error> for Exit {
     fn from(error: store::Error) -> Exit {
-        Exit::Failed(error.to_string())
-    }
-}
-
-impl From<http::Error> for Exit {
-    fn from(error: http::Error) -> Exit {
         Exit::Failed(error.to_string())
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Serve {
     #[argh(option)]
     listen: Option<String>,
 
-    /// threads that decode and check calls (default: as many as there are cores)
+    /// threads that decode and check calls (default: half as many as there are cores)
     #[argh(option)]
     workers: Option<String>,
 

@@ -6,8 +6,7 @@ use std::ops::ControlFlow;
 use serde::Serialize;
 
 use super::{Context, Export, Exported, Failure, accounts};
-use crate::model::record::Event;
-use crate::model::{AccountId, Change, Seq};
+use crate::model::{AccountId, Change, Date, EventFilter, Seq};
 use crate::store::{Error, Order};
 use crate::view::{EventView, UserView};
 
@@ -32,27 +31,24 @@ impl Export {
         account: AccountId,
         out: &mut dyn Write,
     ) -> Result<(), Failure> {
+        let filter = EventFilter {
+            account,
+            kind: self.kind.clone(),
+            user_id: self.user_id.clone(),
+            from: self.from.map(Date::from_millis),
+            to: self.to.map(Date::from_millis),
+        };
         let mut written = Ok(());
         context.store.scan(1..=Seq::MAX, Order::Ascending, &mut |seq, record| {
             let Change::Event(event) = record.change else { return Ok(ControlFlow::Continue(())) };
-            if event.account != account || !self.wants(&event) {
+            if !filter.wants(&event) {
                 return Ok(ControlFlow::Continue(()));
             }
-            let view = EventView::new(seq, record, &event).ok_or_else(|| Error::Damaged {
-                place: format!("record {seq} of the log"),
-                why: "its attributes aren't JSON".to_owned(),
-            })?;
-            written = line(&view.with_via(&event), out);
+            let view = EventView::new(seq, record, &event).with_via(&event);
+            written = line(&view, || format!("record {seq} of the log"), out);
             Ok(if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
         written
-    }
-
-    fn wants(&self, event: &Event<'_>) -> bool {
-        self.kind.as_deref().is_none_or(|kind| kind == event.kind)
-            && self.user_id.as_deref().is_none_or(|id| Some(id) == event.user_id)
-            && self.from.is_none_or(|from| from <= event.date.millis())
-            && self.to.is_none_or(|to| event.date.millis() < to)
     }
 
     fn users(
@@ -63,20 +59,31 @@ impl Export {
     ) -> Result<(), Failure> {
         if let Some(id) = &self.user_id {
             return match context.store.user(account, id)? {
-                Some(user) => line(&UserView::new(id, &user), out),
+                Some(user) => line(&UserView::new(id, &user), || format!("user {id:?}"), out),
                 None => Ok(()),
             };
         }
         for entry in context.store.users(account, None) {
             let (id, user) = entry?;
-            line(&UserView::new(&id, &user), out)?;
+            line(&UserView::new(&id, &user), || format!("user {id:?}"), out)?;
         }
         Ok(())
     }
 }
 
-fn line(value: &impl Serialize, out: &mut dyn Write) -> Result<(), Failure> {
-    serde_json::to_writer(&mut *out, value).map_err(std::io::Error::from)?;
+/// Writes one line. What can't be written though the output takes it isn't what was stored.
+fn line(
+    value: &impl Serialize,
+    place: impl Fn() -> String,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    serde_json::to_writer(&mut *out, value).map_err(|error| {
+        if error.is_io() {
+            Failure::Output(error.into())
+        } else {
+            Failure::Store(Error::Damaged { place: place(), why: error.to_string() })
+        }
+    })?;
     out.write_all(b"\n")?;
     Ok(())
 }

@@ -7,11 +7,12 @@
 //! in its own queue. So an answer that is early is put down here, and whoever writes the one before
 //! it writes it too.
 //!
-//! Connections are told apart by the peer's address and port, which no two open ones share on one
-//! listening address. A line is remembered only while it has requests under way.
+//! Connections are told apart by the peer's address and port. Should two share them (by different
+//! addresses of this machine), their answers wait for each other, and nothing worse. A line is remembered only while it has requests under way.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What is to be done when an answer's turn has come.
@@ -53,7 +54,7 @@ impl Lines {
     }
 
     /// Takes a turn, now or when the ones before have been taken, and those that waited for it.
-    /// Never waits itself.
+    /// Never waits for another turn.
     pub fn leave(&self, place: Place, turn: Turn) {
         let Place { peer, number } = place;
         let mut lines = self.lock();
@@ -66,7 +67,9 @@ impl Lines {
         while let Some(now) = turn {
             // Nobody else can take a turn of this line until `left` is moved.
             drop(lines);
-            now();
+            if catch_unwind(AssertUnwindSafe(now)).is_err() {
+                log::error!("writing an answer panicked");
+            }
             lines = self.lock();
             let Some(line) = lines.get_mut(&peer) else { return };
             line.left += 1;

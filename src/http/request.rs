@@ -37,6 +37,7 @@ pub struct Request {
     /// The method.
     pub method: Method,
     target: String,
+    target_bytes: usize,
     path_end: usize,
     headers: Headers,
 }
@@ -46,13 +47,14 @@ impl Request {
     /// (RFC 9112, section 3.2.2) means its path.
     #[must_use]
     pub fn new(method: Method, target: &str) -> Request {
+        let target_bytes = target.len();
         let target = match target.strip_prefix("http://").or(target.strip_prefix("https://")) {
             Some(rest) => rest.find(['/', '?']).map_or("/", |at| &rest[at..]),
             None => target,
         };
         let target = target.split('#').next().unwrap_or_default().to_owned();
         let path_end = target.find('?').unwrap_or(target.len());
-        Request { method, target, path_end, headers: Headers::default() }
+        Request { method, target, target_bytes, path_end, headers: Headers::default() }
     }
 
     /// The same with one more header.
@@ -83,7 +85,7 @@ impl Request {
     /// Bytes of the target as it was sent.
     #[must_use]
     pub fn target_bytes(&self) -> usize {
-        self.target.len()
+        self.target_bytes
     }
 
     /// Bytes of all headers, names and values.

@@ -73,6 +73,23 @@ impl Response {
         &self.body
     }
 
+    /// The same, for the engine to write.
+    pub(super) fn to_engine(&self) -> tiny_http::ResponseBox {
+        let content_type =
+            Some(("Content-Type", self.content_type)).filter(|(_, kind)| !kind.is_empty());
+        let headers = self.headers.iter().map(|(name, value)| (*name, value.as_ref()));
+        let headers = headers.chain(content_type);
+        let mut response = tiny_http::Response::from_data(self.body.to_vec())
+            .with_status_code(tiny_http::StatusCode(self.status));
+        for (name, value) in headers {
+            // All of them are ASCII; see `with_header`.
+            if let Ok(header) = tiny_http::Header::from_bytes(name, value) {
+                response.add_header(header);
+            }
+        }
+        response.boxed()
+    }
+
     /// The whole answer, to be written at once.
     pub(super) fn to_bytes(&self, framing: Framing) -> Vec<u8> {
         let mut out = Vec::with_capacity(512 + self.body.len());

@@ -202,18 +202,41 @@ struct Pending {
 
 impl Pending {
     fn send(self, response: &Response) {
-        let bytes = response.to_bytes(self.framing);
         let engine_request = self.engine_request;
-        let write = move || {
-            let mut writer = engine_request.into_writer();
-            // A caller who has gone away doesn't need the answer.
-            let _ = writer.write_all(&bytes).and_then(|()| writer.flush());
+        let write: Box<dyn FnOnce() + Send> = if has_unread_body(&engine_request) {
+            let response = response.to_engine();
+            // The engine reads the rest of the body when the request is dropped, for as long as it
+            // takes; that is nobody's business but this connection's. This can go when bodies are
+            // read, within bounds, before they are answered.
+            Box::new(move || {
+                let answer = move || drop(engine_request.respond(response));
+                if let Err(error) = thread::Builder::new().name("aside".into()).spawn(answer) {
+                    log::warn!("a request with a body was not answered: {error}");
+                }
+            })
+        } else {
+            let bytes = response.to_bytes(self.framing);
+            Box::new(move || {
+                let mut writer = engine_request.into_writer();
+                // A caller who has gone away doesn't need the answer.
+                let _ = writer.write_all(&bytes).and_then(|()| writer.flush());
+            })
         };
         match self.place {
-            Some(place) => self.lines.leave(place, Box::new(write)),
+            Some(place) => self.lines.leave(place, write),
             None => write(),
         }
     }
+}
+
+/// Whether dropping a request would wait for its sender: small bodies are read with the head.
+fn has_unread_body(request: &tiny_http::Request) -> bool {
+    const READ_AHEAD_BYTES: usize = 1_024;
+    let has = |name| request.headers().iter().any(|header| header.field.equiv(name));
+    has("Transfer-Encoding")
+        || request
+            .body_length()
+            .is_some_and(|bytes| bytes > READ_AHEAD_BYTES || (bytes > 0 && has("Expect")))
 }
 
 /// The right to answer one request, once, from any thread. Dropped without an answer it says 500,

@@ -52,9 +52,8 @@ impl Submission<'_> {
                 "the parameter `data` is missing or empty; it takes one JSON object in Base64",
             ));
         }
-        let bytes = text::decode_param(self.data).map_err(|error| {
-            Reject::new(Code::InvalidBase64, format!("`data` is not Base64: {error}"))
-        })?;
+        let bytes = text::decode_param(self.data)
+            .map_err(|error| Reject::new(Code::InvalidBase64, format!("`data`: {error}")))?;
         let object = decode_object(bytes)?;
         Ok(RawBatch {
             kind: self.kind,
@@ -74,9 +73,8 @@ fn decode_object(bytes: Vec<u8>) -> Result<Object, Reject> {
             format!("the object has {} bytes, at most {OBJECT_BYTES_MAX} are taken", bytes.len()),
         ));
     }
-    let text = text::mend(bytes).map_err(|error| {
-        Reject::new(Code::InvalidJson, format!("the decoded data is not UTF-8: {error}"))
-    })?;
+    let text = text::mend(bytes)
+        .map_err(|error| Reject::new(Code::InvalidJson, format!("`data`, decoded: {error}")))?;
     json::parse_object(&text, DEPTH_MAX).map_err(|error| {
         let code = match error {
             JsonError::Syntax { .. } => Code::InvalidJson,
@@ -254,8 +252,7 @@ fn take(object: &mut Object, name: &str) -> Option<Value> {
 }
 
 fn id(value: &Value, field: &str, code: Code) -> Result<Id, Reject> {
-    Id::from_value(value)
-        .map_err(|error: IdError| Reject::new(code, format!("`{field}` is no identifier: {error}")))
+    Id::from_value(value).map_err(|error: IdError| Reject::new(code, format!("`{field}`: {error}")))
 }
 
 fn check_attributes(object: &Object) -> Result<(), Reject> {

@@ -6,8 +6,8 @@
 /// Bytes of one object's JSON text, decoded. One more is refused as `payload_too_large`.
 pub const OBJECT_BYTES_MAX: usize = 64 * 1024;
 
-/// Bytes of a request line (method, target and version).
-pub const REQUEST_LINE_BYTES_MAX: usize = 96 * 1024;
+/// Bytes of a request's target: path and query, as sent.
+pub const TARGET_BYTES_MAX: usize = 96 * 1024;
 
 /// Bytes of a request's headers, names and values together.
 pub const HEADERS_BYTES_MAX: usize = 32 * 1024;
@@ -28,9 +28,6 @@ pub const TYPE_BYTES_MAX: usize = 255;
 /// grow one user for ever.
 pub const USER_BYTES_MAX: usize = 64 * 1024;
 
-/// Objects in one submission.
-pub const SUBMISSION_OBJECTS_MAX: usize = 1_000;
-
 /// Bytes of an account's name.
 pub const ACCOUNT_NAME_BYTES_MAX: usize = 64;
 
@@ -38,12 +35,10 @@ pub const ACCOUNT_NAME_BYTES_MAX: usize = 64;
 pub const ACCOUNTS_MAX: usize = 10_000;
 
 const _: () = {
-    // The largest object fits into a request line when it travels as Base64 (4 bytes for 3).
-    assert!(OBJECT_BYTES_MAX.div_ceil(3) * 4 < REQUEST_LINE_BYTES_MAX);
-    // An object with as many of the longest names as it may have is refused for its size.
-    assert!(ATTRIBUTES_MAX * ATTRIBUTE_NAME_BYTES_MAX > OBJECT_BYTES_MAX);
+    // The largest object fits into a target when it travels as Base64 (4 bytes for 3).
+    assert!(OBJECT_BYTES_MAX.div_ceil(3) * 4 < TARGET_BYTES_MAX);
     // What one call may say of a user can be kept.
     assert!(USER_BYTES_MAX >= OBJECT_BYTES_MAX);
-    // serde_json's own guard against deep recursion stands behind ours.
-    assert!(DEPTH_MAX < 128);
+    // The parser's own guard of the stack stands behind it.
+    assert!(DEPTH_MAX <= super::json::DEPTH_CEILING);
 };

@@ -7,6 +7,7 @@
 pub mod account;
 pub mod data_type;
 pub mod date;
+pub mod filter;
 pub mod id;
 pub mod json;
 pub mod limits;
@@ -17,6 +18,7 @@ pub mod user;
 pub use account::{Account, AccountId, AccountName, Accounts, ApiToken, SecretHash};
 pub use data_type::DataType;
 pub use date::Date;
+pub use filter::EventFilter;
 pub use id::Id;
 pub use record::{Change, Record, Seq, Via};
 pub use user::User;

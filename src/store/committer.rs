@@ -2,20 +2,22 @@
 //!
 //! ```text
 //! workers --submit--> bounded queue --> committer --> bounded queue --> answering thread
-//!                      (full: refused)   append, merge, flush             done(Ok | Err)
+//!                      (full: refused)   append, flush, merge             done(Ok | Err)
 //! ```
 //! While one group is flushed the next one gathers, so the slower the disk the larger the groups.
 //! Answers are given by a thread of their own: a caller who doesn't take his answer must not hold
 //! up anybody's commit for longer than the queue between the two.
 //!
 //! # Why an acknowledgement is true
-//! `done` gets a [`Receipt`] only behind a flush that began after the group's writes and returned
-//! without an error. After any error nothing is written and nobody is acknowledged any more, since
+//! `done` gets a [`Receipt`] only behind a flush that began after the group was appended and returned
+//! without an error. What the group changes in the keyed state is merged behind the flush, so that
+//! nothing is shown that could still be lost, and reaches the disk with a later flush; after a crash
+//! it follows from the log again. After any error nothing is written and nobody is acknowledged any more, since
 //! nobody knows what the medium kept ([`super::flush`]).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -26,7 +28,7 @@ use super::draft::Draft;
 use super::flush::Flush;
 use super::outcome::{Outcome, Refusal};
 use super::stage::Stage;
-use crate::model::limits::{HEADERS_BYTES_MAX, OBJECT_BYTES_MAX, SUBMISSION_OBJECTS_MAX};
+use crate::model::limits::{OBJECT_BYTES_MAX, USER_BYTES_MAX};
 
 /// Submissions that may wait for the committer. One more is refused.
 pub const QUEUE_SUBMISSIONS_MAX: usize = 4_096;
@@ -36,6 +38,9 @@ pub const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Records of one group.
 pub const GROUP_RECORDS_MAX: usize = 512;
+
+/// Updates of users in one group, unless a single submission has more. Each may write a whole user.
+pub const GROUP_USERS_MAX: usize = 64;
 
 /// Bytes of one group's records, unless a single submission has more.
 pub const GROUP_BYTES_MAX: usize = 64 * 1024;
@@ -49,10 +54,10 @@ const _: () = {
     assert!(GROUP_BYTES_MAX < ENTRY_BYTES_MAX);
     // 19 entries, the most that a leaf can have, stay below a quarter of a segment.
     assert!(19 * (ENTRY_BYTES_MAX + 64) < super::SLED_SEGMENT_BYTES / 4);
+    // What a group writes at once is small beside what sled writes before it uses space again.
+    assert!(GROUP_BYTES_MAX + GROUP_USERS_MAX * USER_BYTES_MAX < super::SLED_SEGMENT_BYTES);
     // A queue of the largest submissions is bounded by its bytes long before its count.
     assert!(QUEUE_SUBMISSIONS_MAX * OBJECT_BYTES_MAX > QUEUE_BYTES_MAX);
-    assert!(SUBMISSION_OBJECTS_MAX >= GROUP_RECORDS_MAX);
-    assert!(HEADERS_BYTES_MAX < GROUP_BYTES_MAX);
 };
 
 /// What to do with the outcome of a submission. Called exactly once, also when it is dropped.
@@ -87,21 +92,42 @@ struct Submission {
 }
 
 impl Submission {
-    fn entry_bytes(&self) -> usize {
-        self.drafts.iter().map(|draft| draft.encoded.len()).sum()
+    fn size(&self) -> Size {
+        Size {
+            records: self.drafts.len(),
+            bytes: self.drafts.iter().map(|draft| draft.encoded.len()).sum(),
+            users: self.drafts.iter().filter(|draft| draft.changes_user()).count(),
+        }
     }
 }
 
-enum Message {
-    Submit(Submission),
-    Close,
+/// How much a group holds.
+#[derive(Clone, Copy)]
+struct Size {
+    records: usize,
+    bytes: usize,
+    users: usize,
+}
+
+impl Size {
+    fn add(&mut self, other: Size) {
+        self.records += other.records;
+        self.bytes += other.bytes;
+        self.users += other.users;
+    }
+
+    fn fits(&self) -> bool {
+        self.records <= GROUP_RECORDS_MAX
+            && self.bytes <= GROUP_BYTES_MAX
+            && self.users <= GROUP_USERS_MAX
+    }
 }
 
 /// The way into the log. Shared by all who submit.
 pub struct Writer {
-    queue: Sender<Message>,
+    /// Gone when it is closed: the committer ends when it has taken all there was.
+    queue: RwLock<Option<Sender<Submission>>>,
     queued_bytes: Arc<AtomicUsize>,
-    closing: AtomicBool,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -121,36 +147,34 @@ impl Writer {
             queued_bytes: Arc::clone(&queued_bytes),
             answers,
             held_over: None,
-            closed: false,
         };
         let threads = vec![
             thread::Builder::new().name("committer".into()).spawn(move || committer.run())?,
             thread::Builder::new().name("answers".into()).spawn(move || answer_all(&to_answer))?,
         ];
-        let closing = AtomicBool::new(false);
-        Ok(Writer { queue, queued_bytes, closing, threads: Mutex::new(threads) })
+        let (queue, threads) = (RwLock::new(Some(queue)), Mutex::new(threads));
+        Ok(Writer { queue, queued_bytes, threads })
     }
 
     /// Hands drafts to the committer, to be stored all or none. Never waits: `done` is called from
     /// another thread when they are durable, or from this one if they are refused at once.
     pub fn submit(&self, drafts: Vec<Draft>, done: Done) {
-        if self.closing.load(SeqCst) {
+        let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(queue) = queue.as_ref() else {
             return done.call(Err(Refusal::ShuttingDown));
-        }
+        };
         let bytes = drafts.iter().map(Draft::bytes).sum();
         if self.queued_bytes.fetch_add(bytes, SeqCst) + bytes > QUEUE_BYTES_MAX {
             self.queued_bytes.fetch_sub(bytes, SeqCst);
             return done.call(Err(Refusal::Overloaded));
         }
-        let refused = match self.queue.try_send(Message::Submit(Submission { drafts, bytes, done }))
-        {
-            Ok(()) => return,
-            Err(TrySendError::Full(message)) => (message, Refusal::Overloaded),
-            Err(TrySendError::Disconnected(message)) => (message, Refusal::ShuttingDown),
-        };
-        self.queued_bytes.fetch_sub(bytes, SeqCst);
-        if let (Message::Submit(submission), refusal) = refused {
-            submission.done.call(Err(refusal));
+        if let Err(refused) = queue.try_send(Submission { drafts, bytes, done }) {
+            self.queued_bytes.fetch_sub(bytes, SeqCst);
+            let refusal = match refused {
+                TrySendError::Full(_) => Refusal::Overloaded,
+                TrySendError::Disconnected(_) => Refusal::ShuttingDown,
+            };
+            refused.into_inner().done.call(Err(refusal));
         }
     }
 
@@ -166,10 +190,7 @@ impl Writer {
 
     /// Refuses what comes from now on, and returns when all that was taken is durable and answered.
     pub fn close(&self) {
-        if !self.closing.swap(true, SeqCst) {
-            // Behind everything that is queued. If the committer is gone there is nothing to tell.
-            let _ = self.queue.send(Message::Close);
-        }
+        drop(self.queue.write().unwrap_or_else(PoisonError::into_inner).take());
         let threads =
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
@@ -202,13 +223,11 @@ fn answer_all(answers: &Receiver<Vec<Answer>>) {
 struct Committer {
     store: Arc<Store>,
     flush: Box<dyn Flush>,
-    submissions: Receiver<Message>,
+    submissions: Receiver<Submission>,
     queued_bytes: Arc<AtomicUsize>,
     answers: Sender<Vec<Answer>>,
     /// Taken from the queue, but too large for the group that was gathered.
     held_over: Option<Submission>,
-    /// Whether the end of the queue was met.
-    closed: bool,
 }
 
 impl Committer {
@@ -224,22 +243,13 @@ impl Committer {
     fn gather(&mut self) -> Option<Vec<Submission>> {
         let first = match self.held_over.take() {
             Some(submission) => submission,
-            None if self.closed => return None,
-            None => match self.submissions.recv() {
-                Ok(Message::Submit(submission)) => submission,
-                Ok(Message::Close) | Err(_) => return None,
-            },
+            None => self.submissions.recv().ok()?,
         };
-        let (mut records, mut bytes) = (first.drafts.len(), first.entry_bytes());
+        let mut size = first.size();
         let mut group = vec![first];
-        while let Ok(message) = self.submissions.try_recv() {
-            let Message::Submit(submission) = message else {
-                self.closed = true;
-                break;
-            };
-            records += submission.drafts.len();
-            bytes += submission.entry_bytes();
-            if records > GROUP_RECORDS_MAX || bytes > GROUP_BYTES_MAX {
+        while let Ok(submission) = self.submissions.try_recv() {
+            size.add(submission.size());
+            if !size.fits() {
                 self.held_over = Some(submission);
                 break;
             }
@@ -272,16 +282,15 @@ impl Committer {
         done.into_iter().zip(outcomes).collect()
     }
 
-    /// Appends, merges and flushes. An error means that nobody knows what is on disk.
+    /// Appends, flushes and merges. An error means that nobody knows what is on disk.
     fn write(&self, group: Vec<Vec<Draft>>) -> Result<Vec<Outcome>, String> {
         let mut stage = Stage::new(&self.store);
         let outcomes = group.into_iter().map(|drafts| stage.take(drafts)).collect();
-        if let Some(written) = stage.write().map_err(|error| error.to_string())? {
+        if let Some(appended) = stage.append().map_err(|error| error.to_string())? {
+            let flushing = self.store.pulse.begin();
             self.flush.flush().map_err(|error| format!("flushing to disk failed: {error}"))?;
-            self.store.durable.store(written.last_seq, SeqCst);
-            if let Some(accounts) = written.accounts {
-                self.store.publish(accounts);
-            }
+            drop(flushing);
+            appended.merge().map_err(|error| error.to_string())?;
         }
         Ok(outcomes)
     }

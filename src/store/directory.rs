@@ -17,6 +17,8 @@ const FORMAT_PREFIX: &str = "triggerly store ";
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
+    /// The deepest of the directories above that was there before.
+    ground: PathBuf,
     /// Open as long as the lock is held; the kernel lets go of it however the process ends.
     _lock: File,
 }
@@ -28,6 +30,9 @@ impl Directory {
     /// [`Error::Locked`] if another process holds it, [`Error::Newer`] and [`Error::NotAStore`] if
     /// it isn't ours to open, [`Error::Io`] if it can't be read or written.
     pub fn lock(path: &Path) -> Result<Directory, Error> {
+        let ground = path.ancestors().skip(1).find(|above| above.exists());
+        // A relative path ends in nothing, which is the current directory.
+        let ground = ground.unwrap_or(Path::new(".")).to_owned();
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -46,7 +51,7 @@ impl Directory {
             Err(TryLockError::WouldBlock) => return Err(Error::Locked(path.to_owned())),
             Err(TryLockError::Error(source)) => return Err(Error::io("lock", lock_path)(source)),
         }
-        let directory = Directory { path: path.to_owned(), _lock: lock };
+        let directory = Directory { path: path.to_owned(), ground, _lock: lock };
         directory.check_format()?;
         Ok(directory)
     }
@@ -91,7 +96,9 @@ impl Directory {
             let mut file = File::create(&fresh)?;
             writeln!(file, "{FORMAT_PREFIX}{FORMAT_VERSION}")?;
             file.sync_all()?;
-            fs::rename(&fresh, path)
+            fs::rename(&fresh, path)?;
+            // Before sled makes anything: its files without this one are not a store.
+            File::open(&self.path)?.sync_all()
         };
         write().map_err(Error::io("write", path))
     }
@@ -112,14 +119,15 @@ impl Directory {
         self.path.join("sled")
     }
 
-    /// Makes the names of new files durable: those in it, and its own in its parent.
+    /// Makes the names of what was made durable: the files in it, and the directories down to it.
     pub(super) fn sync(&self) -> Result<(), Error> {
-        let whole = fs::canonicalize(&self.path).map_err(Error::io("find", &self.path))?;
-        let own = [self.sled_path(), whole.clone()];
-        for path in own.iter().map(PathBuf::as_path).chain(whole.parent()) {
+        let sled = self.sled_path();
+        let made = sled.ancestors().take_while(|path| *path != self.ground);
+        for path in made.chain([self.ground.as_path()]) {
+            let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
             match File::open(path).and_then(|dir| dir.sync_all()) {
                 Ok(()) => {}
-                // A parent that only others may read was made by them, and is theirs to sync.
+                // One that only others may read was made by them, and is theirs to sync.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
                 Err(source) => return Err(Error::io("sync", path)(source)),
             }

@@ -69,9 +69,14 @@ impl Draft {
         Draft { encoded: encode_record(&Record { received_at, change }), effect }
     }
 
-    /// What it holds in memory, roughly: its bytes, and for a user the parsed patch beside them.
+    /// What it holds in memory, at the most and roughly: its bytes, and for a user the patch beside
+    /// them, parsed. A short number in a list takes some 50 times its text then.
     pub(super) fn bytes(&self) -> usize {
-        let parsed = if matches!(self.effect, Effect::Merge { .. }) { 4 } else { 0 };
+        let parsed = if self.changes_user() { 50 } else { 0 };
         self.encoded.len() * (1 + parsed)
+    }
+
+    pub(super) fn changes_user(&self) -> bool {
+        matches!(self.effect, Effect::Merge { .. })
     }
 }

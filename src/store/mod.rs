@@ -7,7 +7,8 @@
 //! - A submission is in the log whole or not at all.
 //! - `seq` starts at 1, has no gaps and is never used twice. Recovery drops only what nobody was
 //!   told to be safe.
-//! - The keyed state is a function of the log: [`Store::rebuild`] from nothing gives the same bytes.
+//! - The keyed state is a function of the log: [`Store::rebuild_in`] from nothing gives the same users
+//!   and accounts, byte for byte.
 //! - After a failed write or flush nothing more is promised: all that waits is refused, and
 //!   [`Store::failure`] says why until the process starts anew. Reading goes on.
 //!
@@ -21,13 +22,15 @@
 //! DIR/control.sock   where the commands reach the server that holds it
 //! DIR/sled/          two trees in one file, so that one flush covers both
 //!   log              first seq (8 bytes, big-endian) -> batch (see `batch`)
-//!   state            "m" -> seq up to which the log is applied
+//!   state            "m" -> seq up to which the log is applied, at least
+//!                    "r" -> there while the state is being rebuilt
 //!                    "a" + account -> account          (see `state`)
 //!                    "u" + account + user id -> user
 //! ```
-//! A batch and what it changes in the state are written one after the other and flushed together.
-//! Whatever the log has beyond the mark when the store is opened is applied then; so it doesn't
-//! matter which of the two writes a crash let through.
+//! A batch is appended, flushed, and only then merged into the state, together with the mark; that
+//! reaches the disk with a later flush. Whatever the log has beyond the mark when the store is opened
+//! is applied then, so it doesn't matter how much of the state a crash let through. Groups of nothing
+//! but events change no user, and move the mark only now and then.
 //!
 //! # What was measured of sled 0.34.7, and what follows
 //! - Its `flush` ends in `sync_file_range`, which on Linux neither empties the disk's own cache nor
@@ -36,6 +39,9 @@
 //! - A page over a quarter of its log segment goes to a file of its own that is never synced. A leaf
 //!   holds up to 19 entries, so segments are 8 MiB and an entry has at most
 //!   [`ENTRY_BYTES_MAX`].
+//! - It writes over a segment whose data has moved elsewhere and was handed to the kernel. So no more
+//!   is written between two flushes than a small part of what it keeps apart: a group is bounded by
+//!   [`GROUP_USERS_MAX`], and a replay flushes as it goes.
 //! - Its cache evicts only after 64 accesses to one of its 256 shards, so a scan that touches each
 //!   page once keeps everything: 240 MB for a log of 256 MB. `walk` touches more often: 45 MB.
 
@@ -47,6 +53,7 @@ mod draft;
 mod flush;
 mod log;
 mod outcome;
+mod pulse;
 mod reader;
 mod stage;
 mod state;
@@ -54,7 +61,8 @@ mod walk;
 
 pub use batch::{BatchView, ENTRY_BYTES_MAX, EncodedBatch};
 pub use committer::{
-    Done, GROUP_BYTES_MAX, GROUP_RECORDS_MAX, QUEUE_BYTES_MAX, QUEUE_SUBMISSIONS_MAX, Writer,
+    Done, GROUP_BYTES_MAX, GROUP_RECORDS_MAX, GROUP_USERS_MAX, QUEUE_BYTES_MAX,
+    QUEUE_SUBMISSIONS_MAX, Writer,
 };
 pub use directory::{Directory, FORMAT_VERSION};
 pub use draft::Draft;
@@ -68,13 +76,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use crate::model::{Accounts, Seq};
 use log::SledLog;
+use pulse::Pulse;
 use state::State;
 
 /// Bytes of pages that sled keeps in memory.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How long sled's threads may keep its file after its store was closed.
+const LINGER_MAX: Duration = Duration::from_secs(2);
 
 /// Bytes of one segment of sled's file: four times the largest page that isn't put aside into a
 /// file of its own.
@@ -148,14 +161,16 @@ impl Error {
 
 /// An open store. Everything may read through it; [`Writer`] alone changes it.
 pub struct Store {
-    directory: Directory,
     db: sled::Db,
     log: Box<dyn Log>,
     state: State,
     accounts: RwLock<Arc<Accounts>>,
-    /// The newest record that a flush has covered.
+    /// The newest record that a flush has covered and that is merged.
     durable: AtomicU64,
+    pulse: Pulse,
     failure: OnceLock<String>,
+    /// Last, so that nobody else has the lock while sled still has its files.
+    directory: Directory,
 }
 
 impl Store {
@@ -173,41 +188,58 @@ impl Store {
     /// # Errors
     /// [`Error`], ready to be shown to a person.
     pub fn open_in(directory: Directory) -> Result<Store, Error> {
+        Store::prepare(directory, false)
+    }
+
+    /// As [`Store::open_in`], but the keyed state is emptied first and built anew from the log alone.
+    /// A crash on the way is no harm: the next opening goes on with it.
+    ///
+    /// # Errors
+    /// [`Error`], ready to be shown to a person.
+    pub fn rebuild_in(directory: Directory) -> Result<Store, Error> {
+        Store::prepare(directory, true)
+    }
+
+    /// sled may panic on a damaged file; a person deserves a sentence.
+    fn prepare(directory: Directory, rebuild: bool) -> Result<Store, Error> {
+        let place = directory.sled_path().display().to_string();
+        catch_unwind(AssertUnwindSafe(|| Store::prepare_here(directory, rebuild))).unwrap_or_else(
+            |_| Err(Error::Damaged { place, why: "sled can't make sense of it".to_owned() }),
+        )
+    }
+
+    fn prepare_here(directory: Directory, rebuild: bool) -> Result<Store, Error> {
         let path = directory.sled_path();
         let db = open_sled(&path)?;
         let log = SledLog::new(db.open_tree("log").map_err(Error::sled("open the log"))?)?;
         let state = State::new(db.open_tree("state").map_err(Error::sled("open the state"))?);
         directory.sync()?;
         let store = Store {
-            directory,
             db,
             log: Box::new(log),
             state,
             accounts: RwLock::default(),
             durable: AtomicU64::new(0),
+            pulse: Pulse::default(),
             failure: OnceLock::new(),
+            directory,
         };
-        store.catch_up()?;
-        Ok(store)
-    }
-
-    /// Applies what the log has beyond the mark.
-    fn catch_up(&self) -> Result<(), Error> {
-        let accounts = state::replay(self.log.as_ref(), &self.state)?;
+        let flusher = store.flusher()?;
+        let flush = || flusher.flush().map_err(Error::io("sync", &path));
+        let rebuild = rebuild || store.state.is_being_rebuilt()?;
+        if rebuild {
+            store.state.begin_rebuild(flusher.as_ref())?;
+        }
+        let accounts = state::replay(store.log.as_ref(), &store.state, flusher.as_ref())?;
         // What a crash left in the kernel's hands only may be shown from here on.
-        self.flusher()?.flush().map_err(Error::io("sync", self.dir()))?;
-        self.durable.store(self.log.next_seq() - 1, SeqCst);
-        self.publish(Arc::new(accounts));
-        Ok(())
-    }
-
-    /// Empties the keyed state and builds it anew from the log alone.
-    ///
-    /// # Errors
-    /// [`Error`] if either can't be read or written; then it has to be called again.
-    pub fn rebuild(&self) -> Result<(), Error> {
-        self.state.clear()?;
-        self.catch_up()
+        flush()?;
+        if rebuild {
+            store.state.end_rebuild()?;
+            flush()?;
+        }
+        store.durable.store(store.log.next_seq() - 1, SeqCst);
+        store.publish(Arc::new(accounts));
+        Ok(store)
     }
 
     /// The accounts as of now.
@@ -224,6 +256,13 @@ impl Store {
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
+    }
+
+    /// How long the flush that is under way has taken, if one is. More than moments means that the
+    /// disk hangs.
+    #[must_use]
+    pub fn flushing_for(&self) -> Option<Duration> {
+        self.pulse.age()
     }
 
     /// The position of the newest durable record; 0 while there is none.
@@ -250,8 +289,7 @@ impl Store {
     }
 }
 
-/// Opens sled with settings that make its memory bounded and its flush ours to call. sled may panic
-/// on a damaged file; a person deserves a sentence.
+/// Opens sled with settings that make its memory bounded and its flush ours to call.
 fn open_sled(path: &Path) -> Result<sled::Db, Error> {
     let config = sled::Config::default()
         .path(path)
@@ -259,18 +297,25 @@ fn open_sled(path: &Path) -> Result<sled::Db, Error> {
         .segment_size(SLED_SEGMENT_BYTES)
         // Its own timed flush acknowledges nothing; ours does.
         .flush_every_ms(None);
-    let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
-    match opened {
-        Ok(Ok(db)) => Ok(db),
-        Ok(Err(sled::Error::Io(source))) => Err(Error::io("open", path)(source)),
-        Ok(Err(source)) => {
-            Err(Error::Damaged { place: path.display().to_string(), why: source.to_string() })
+    let began = Instant::now();
+    loop {
+        match config.open() {
+            Ok(db) => return Ok(db),
+            // The directory is ours. Threads of whoever had it before may keep the file a little.
+            Err(sled::Error::Io(error)) if is_locked(&error) && began.elapsed() < LINGER_MAX => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(sled::Error::Io(source)) => return Err(Error::io("open", path)(source)),
+            Err(other) => {
+                let place = path.display().to_string();
+                return Err(Error::Damaged { place, why: other.to_string() });
+            }
         }
-        Err(_) => Err(Error::Damaged {
-            place: path.display().to_string(),
-            why: "sled can't make sense of it".to_owned(),
-        }),
     }
+}
+
+fn is_locked(error: &io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
 }
 
 #[cfg(test)]

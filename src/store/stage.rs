@@ -1,8 +1,9 @@
 //! A group as it is put together: which submissions are taken, and what follows from them.
 //!
-//! Nothing is written here. A submission that is refused leaves no trace.
+//! A submission that is refused leaves no trace.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
 use super::batch::{ENTRY_BYTES_MAX, EncodedBatch};
 use super::draft::{Draft, Effect};
@@ -22,12 +23,13 @@ pub(super) struct Stage<'s> {
     accounts_changed: bool,
 }
 
-/// What is to be told when a group is durable.
-pub(super) struct Written {
-    /// The position of its last record.
-    pub last_seq: Seq,
+/// A group that is in the log, but not yet in the state.
+pub(super) struct Appended<'s> {
+    store: &'s Store,
+    last_seq: Seq,
+    pending: Pending<'s>,
     /// The accounts as they are then, if they changed.
-    pub accounts: Option<Arc<Accounts>>,
+    accounts: Option<Arc<Accounts>>,
 }
 
 impl<'s> Stage<'s> {
@@ -78,7 +80,7 @@ impl<'s> Stage<'s> {
                         Refusal::Unreadable(error.to_string().into())
                     })?;
                 let text = merged.checked_text().map_err(|limit| Refusal::User { index, limit })?;
-                undo.push(self.pending.put_user(merged, text));
+                undo.push(self.pending.put_user(merged, &text));
                 Ok(())
             }
             Effect::Make { name, api_token, secret_hash, at } => {
@@ -106,16 +108,29 @@ impl<'s> Stage<'s> {
         self.accounts_changed = true;
     }
 
-    /// Appends and merges; durable after the next flush. `None` if nothing was taken.
-    pub fn write(self) -> Result<Option<Written>, Error> {
-        if self.encoded.is_empty() {
+    /// Appends to the log; durable after the next flush. `None` if nothing was taken.
+    pub fn append(self) -> Result<Option<Appended<'s>>, Error> {
+        let Stage { store, first_seq, encoded, pending, accounts, accounts_changed } = self;
+        if encoded.is_empty() {
             return Ok(None);
         }
-        let last_seq = self.first_seq + self.encoded.len() as Seq - 1;
-        self.store.log.append(&entries(self.first_seq, &self.encoded))?;
-        let accounts = self.accounts_changed.then_some(self.accounts);
-        self.pending.write(last_seq, accounts.as_deref())?;
-        Ok(Some(Written { last_seq, accounts }))
+        store.log.append(&entries(first_seq, &encoded))?;
+        let last_seq = first_seq + encoded.len() as Seq - 1;
+        let accounts = accounts_changed.then_some(accounts);
+        Ok(Some(Appended { store, last_seq, pending, accounts }))
+    }
+}
+
+impl Appended<'_> {
+    /// Merges into the state, and shows it. To be called when the log is durable.
+    pub fn merge(self) -> Result<(), Error> {
+        let Appended { store, last_seq, pending, accounts } = self;
+        pending.write(last_seq, accounts.as_deref())?;
+        if let Some(accounts) = accounts {
+            store.publish(accounts);
+        }
+        store.durable.store(last_seq, SeqCst);
+        Ok(())
     }
 }
 

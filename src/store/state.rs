@@ -5,10 +5,12 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use sled::{Batch, Tree};
 
 use super::codec::{Input, Malformed, put_date, put_str, put_u64};
+use super::flush::Flush;
 use super::log::{Log, Order};
 use super::{Error, walk};
 use crate::model::limits::DEPTH_MAX;
@@ -19,18 +21,26 @@ use crate::model::{
 };
 
 const MARK: &[u8] = b"m";
+const REBUILDING: &[u8] = b"r";
 const ACCOUNT: u8 = b'a';
 const USER: u8 = b'u';
 
 /// The format of a value; the checksum behind it covers the key as well.
 const FORMAT: u8 = 1;
 
-/// Users that a replay keeps in memory before it writes them.
-const REPLAY_USERS_MAX: usize = 1_000;
+/// Bytes of users that a replay keeps in memory before it writes and flushes them: small beside what
+/// sled writes before it uses space again.
+const REPLAY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Records that the mark may lag behind the log, so that groups of nothing but events don't each
+/// write it. So many are looked at again when the store is opened.
+const MARK_LAG_MAX: Seq = 4_096;
 
 /// The tree that holds it.
 pub(super) struct State {
     tree: Tree,
+    /// What the mark says, as far as this process wrote it.
+    marked: AtomicU64,
 }
 
 /// A user in the tree: its id and its state.
@@ -38,11 +48,43 @@ pub(super) type UserEntry = (String, User);
 
 impl State {
     pub fn new(tree: Tree) -> State {
-        State { tree }
+        State { tree, marked: AtomicU64::new(0) }
     }
 
-    pub fn clear(&self) -> Result<(), Error> {
-        self.tree.clear().map_err(Error::sled("clear the state"))
+    /// Moves the mark when it lags too far. One key needs no batch, and a batch makes sled write its
+    /// buffer to disk twice more.
+    fn write_mark_lazily(&self, applied: Seq) -> Result<(), Error> {
+        if applied - self.marked.load(SeqCst) > MARK_LAG_MAX {
+            let written = self.tree.insert(MARK, encode_mark(applied));
+            written.map_err(Error::sled("write the state"))?;
+            self.marked.store(applied, SeqCst);
+        }
+        Ok(())
+    }
+
+    /// Whether a rebuild was begun and not ended.
+    pub fn is_being_rebuilt(&self) -> Result<bool, Error> {
+        self.tree.contains_key(REBUILDING).map_err(Error::sled("read the state"))
+    }
+
+    /// Empties it for a rebuild. sled removes keys one by one, so a sign that lasts is put up first;
+    /// whoever meets it begins anew.
+    pub fn begin_rebuild(&self, flush: &dyn Flush) -> Result<(), Error> {
+        let failed = Error::sled("clear the state");
+        self.tree.insert(REBUILDING, b"").map_err(&failed)?;
+        flush.flush().map_err(|error| failed(sled::Error::Io(error)))?;
+        for key in self.tree.iter().keys() {
+            let key = key.map_err(&failed)?;
+            if key != REBUILDING {
+                self.tree.remove(key).map_err(&failed)?;
+            }
+        }
+        flush.flush().map_err(|error| failed(sled::Error::Io(error)))
+    }
+
+    /// Takes the sign down; what was built has to be durable.
+    pub fn end_rebuild(&self) -> Result<(), Error> {
+        self.tree.remove(REBUILDING).map(drop).map_err(Error::sled("write the state"))
     }
 
     /// Up to which `seq` the log has been applied.
@@ -103,27 +145,19 @@ impl State {
     }
 }
 
-/// Changes that aren't in the tree yet.
+/// Changes that aren't in the tree yet. Users are held as text: parsed, one can take 50 times that.
 pub(super) struct Pending<'s> {
     state: &'s State,
-    users: HashMap<Vec<u8>, (User, String)>,
+    users: HashMap<Vec<u8>, Vec<u8>>,
+    bytes: usize,
 }
 
 impl<'s> Pending<'s> {
     pub fn new(state: &'s State) -> Pending<'s> {
-        Pending { state, users: HashMap::new() }
+        Pending { state, users: HashMap::new(), bytes: 0 }
     }
 
-    /// The user as these changes leave it.
-    fn user(&self, key: &[u8]) -> Result<Option<User>, Error> {
-        if let Some((user, _)) = self.users.get(key) {
-            return Ok(Some(user.clone()));
-        }
-        let value = self.state.tree.get(key).map_err(Error::sled("read a user"))?;
-        value.map(|value| decode_user(key, &value)).transpose()
-    }
-
-    /// A user after one more update, and whether it is within bounds.
+    /// A user after one more update, to be taken in or not.
     pub fn merged(
         &self,
         account: AccountId,
@@ -132,15 +166,25 @@ impl<'s> Pending<'s> {
         at: Date,
     ) -> Result<Merged, Error> {
         let key = user_key(account, id);
-        let mut user = self.user(&key)?.unwrap_or_else(|| User::new(at));
+        let stored = match self.users.get(&key) {
+            Some(value) => Some(decode_user(&key, value)?),
+            None => {
+                let value = self.state.tree.get(&key).map_err(Error::sled("read a user"))?;
+                value.map(|value| decode_user(&key, &value)).transpose()?
+            }
+        };
+        let mut user = stored.unwrap_or_else(|| User::new(at));
         user.update(patch, at);
         Ok(Merged { key, user })
     }
 
-    /// Takes an update in; returns what it replaces, for [`Pending::undo`].
-    pub fn put_user(&mut self, merged: Merged, text: String) -> Undo {
+    /// Takes an update in; `text` is what its attributes are as JSON. Returns what it replaces, for
+    /// [`Pending::undo`].
+    pub fn put_user(&mut self, merged: Merged, text: &str) -> Undo {
         let Merged { key, user } = merged;
-        let before = self.users.insert(key.clone(), (user, text));
+        let value = encode_user(&key, &user, text);
+        self.bytes += value.len();
+        let before = self.users.insert(key.clone(), value);
         Undo { key, before }
     }
 
@@ -154,16 +198,11 @@ impl<'s> Pending<'s> {
 
     /// Writes all of it, accounts if they changed, and the mark, at once.
     pub fn write(self, applied: Seq, accounts: Option<&Accounts>) -> Result<(), Error> {
-        let mark = seal(MARK, |out| put_u64(out, applied));
         if self.users.is_empty() && accounts.is_none() {
-            // As after most groups, which are of events. One key needs no batch, and a batch makes
-            // sled write its buffer to disk twice more.
-            let written = self.state.tree.insert(MARK, mark);
-            return written.map(drop).map_err(Error::sled("write the state"));
+            return self.state.write_mark_lazily(applied);
         }
         let mut batch = Batch::default();
-        for (key, (user, text)) in self.users {
-            let value = encode_user(&key, &user, &text);
+        for (key, value) in self.users {
             batch.insert(key, value);
         }
         // There are few, and they change seldom: all are written when one has changed.
@@ -172,8 +211,10 @@ impl<'s> Pending<'s> {
             let value = encode_account(&key, &account);
             batch.insert(key, value);
         }
-        batch.insert(MARK, mark);
-        self.state.tree.apply_batch(batch).map_err(Error::sled("write the state"))
+        batch.insert(MARK, encode_mark(applied));
+        self.state.tree.apply_batch(batch).map_err(Error::sled("write the state"))?;
+        self.state.marked.store(applied, SeqCst);
+        Ok(())
     }
 }
 
@@ -193,7 +234,7 @@ impl Merged {
 /// What an update replaced.
 pub(super) struct Undo {
     key: Vec<u8>,
-    before: Option<(User, String)>,
+    before: Option<Vec<u8>>,
 }
 
 /// An account after its credentials were replaced.
@@ -209,12 +250,18 @@ pub(super) fn rotated(
     }
 }
 
-/// Applies what the log has beyond the mark; returns the accounts as they are then.
-pub(super) fn replay(log: &dyn Log, state: &State) -> Result<Accounts, Error> {
+/// Applies what the log has beyond the mark, flushing as it goes; returns the accounts as they are
+/// then.
+pub(super) fn replay(log: &dyn Log, state: &State, flush: &dyn Flush) -> Result<Accounts, Error> {
     let mut accounts = state.accounts()?;
-    let from = state.applied()? + 1;
+    let marked = state.applied()?;
+    if marked >= log.next_seq() {
+        return Err(damaged(MARK, Malformed("it is ahead of the log")));
+    }
+    state.marked.store(marked, SeqCst);
+    let from = marked + 1;
     let mut pending = Pending::new(state);
-    let mut last = from - 1;
+    let mut last = marked;
     log.read(from..=Seq::MAX, Order::Ascending, &mut |batch| {
         for entry in batch.records() {
             let (seq, record) = entry.map_err(|error| beyond(last, error.0))?;
@@ -231,7 +278,7 @@ pub(super) fn replay(log: &dyn Log, state: &State) -> Result<Accounts, Error> {
                     let merged =
                         pending.merged(user.account, user.id, patch, record.received_at)?;
                     let text = json::to_text(&merged.user.attributes);
-                    pending.put_user(merged, text);
+                    pending.put_user(merged, &text);
                 }
                 Change::AccountMade { name, api_token, secret_hash } => {
                     let name =
@@ -254,12 +301,13 @@ pub(super) fn replay(log: &dyn Log, state: &State) -> Result<Accounts, Error> {
                 }
             }
         }
-        if pending.users.len() >= REPLAY_USERS_MAX {
+        if pending.bytes >= REPLAY_BYTES_MAX {
             std::mem::replace(&mut pending, Pending::new(state)).write(last, Some(&accounts))?;
+            flush.flush().map_err(|error| Error::sled("flush")(sled::Error::Io(error)))?;
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    if last >= from {
+    if last > marked {
         pending.write(last, Some(&accounts))?;
     }
     Ok(accounts)
@@ -317,6 +365,10 @@ fn checksum(key: &[u8], body: &[u8]) -> u32 {
     hasher.update(key);
     hasher.update(body);
     hasher.finalize()
+}
+
+fn encode_mark(applied: Seq) -> Vec<u8> {
+    seal(MARK, |out| put_u64(out, applied))
 }
 
 fn encode_user(key: &[u8], user: &User, text: &str) -> Vec<u8> {

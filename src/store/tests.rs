@@ -24,6 +24,10 @@ fn open(dir: &TempDir) -> Arc<Store> {
     Arc::new(Store::open(dir.path()).unwrap())
 }
 
+fn rebuilt(dir: &TempDir) -> Store {
+    Store::rebuild_in(Directory::lock(dir.path()).unwrap()).unwrap()
+}
+
 fn start(store: &Arc<Store>) -> Writer {
     Writer::start(Arc::clone(store), store.flusher().unwrap()).unwrap()
 }
@@ -131,8 +135,48 @@ fn a_crash_between_append_and_merge_is_mended_on_opening() {
     assert_eq!(user_text(&store, "w").as_deref(), Some(r#"{"new":1}"#));
     assert_eq!(store.accounts().by_name("late").unwrap().id, AccountId(5));
     let before = store.state.dump();
-    store.rebuild().unwrap();
-    assert_eq!(store.state.dump(), before);
+    drop(store);
+    assert_eq!(rebuilt(&dir).state.dump(), before);
+}
+
+/// What a crash in the middle of a rebuild leaves: the sign, and whichever keys weren't removed yet.
+#[test]
+fn a_rebuild_cut_short_is_begun_anew() {
+    let dir = TempDir::new().unwrap();
+    let whole = {
+        let store = open(&dir);
+        let writer = start(&store);
+        writer.submit_and_wait(vec![account("default")]).unwrap();
+        for patch in [r#"{"y":1}"#, r#"{"y":null}"#, r#"{"y":2}"#, r#"{"x":3}"#] {
+            writer.submit_and_wait(vec![user("u", patch)]).unwrap();
+        }
+        store.state.dump()
+    };
+    for removed in [b"a".as_slice(), b"m", b"u"] {
+        {
+            let store = open(&dir);
+            let state = store.db.open_tree("state").unwrap();
+            state.insert("r", b"").unwrap();
+            for key in state.scan_prefix(removed).keys() {
+                state.remove(key.unwrap()).unwrap();
+            }
+        }
+        let store = open(&dir);
+        assert_eq!(store.state.dump(), whole);
+        assert_eq!(store.accounts().len(), 1);
+    }
+}
+
+#[test]
+fn a_mark_ahead_of_the_log_is_damage() {
+    let dir = TempDir::new().unwrap();
+    {
+        let store = open(&dir);
+        start(&store).submit_and_wait(vec![user("u", "{}"), user("v", "{}")]).unwrap();
+        let log = store.db.open_tree("log").unwrap();
+        log.clear().unwrap();
+    }
+    assert!(matches!(Store::open(dir.path()), Err(Error::Damaged { .. })));
 }
 
 #[test]
@@ -331,8 +375,8 @@ proptest! {
             }
         }
         let merged = store.state.dump();
-        store.rebuild().unwrap();
-        prop_assert_eq!(&store.state.dump(), &merged);
+        drop(store);
+        prop_assert_eq!(&rebuilt(&dir).state.dump(), &merged);
 
         let at_once = TempDir::new().unwrap();
         let other = open(&at_once);
@@ -420,6 +464,34 @@ fn after_a_failed_flush_nothing_is_accepted_and_reading_goes_on() {
     assert!(matches!(writer.submit_and_wait(vec![event("later")]), Err(Refusal::Failed(_))));
     assert_eq!(flushes.load(SeqCst), flushes_before, "it isn't tried again");
     assert_eq!(names(&store, 1..=Seq::MAX, Order::Ascending), [(1, "safe".to_owned())]);
+}
+
+#[test]
+fn what_is_not_durable_is_not_shown_of_users_either() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let (writer, _) = start_scripted(&store, || Err(io::Error::other("no")));
+    assert!(writer.submit_and_wait(vec![user("u", "{}")]).is_err());
+    assert_eq!(user_text(&store, "u"), None);
+}
+
+#[test]
+fn a_flush_that_hangs_can_be_seen() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let (go, gate) = crossbeam_channel::bounded::<()>(0);
+    let (writer, _) = start_scripted(&store, move || {
+        let _ = gate.recv();
+        Ok(())
+    });
+    assert_eq!(store.flushing_for(), None);
+    let waiting = submit(&writer, vec![event("a")]);
+    while store.flushing_for().is_none_or(|age| age < Duration::from_millis(20)) {
+        std::thread::yield_now();
+    }
+    drop(go);
+    waiting.recv().unwrap().unwrap();
+    assert_eq!(store.flushing_for(), None);
 }
 
 #[test]
