@@ -19,6 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
@@ -44,6 +45,15 @@ pub const GROUP_USERS_MAX: usize = 64;
 
 /// Bytes of one group's records, unless a single submission has more.
 pub const GROUP_BYTES_MAX: usize = 64 * 1024;
+
+/// Submissions of a group from which on the next one is paced.
+const PACED_FROM: usize = 4;
+
+/// From one group's beginning to the next, at the least, where several callers are about. A commit
+/// costs the same however many share it, and a fast disk would have many of few: with 64 callers
+/// groups grew from 12 to 30 and calls/s by 15 % (median of 12 interleaved rounds). A lone caller
+/// never waits, nor does anybody where a flush takes longer than this.
+const PACE: Duration = Duration::from_micros(800);
 
 /// Groups that may wait to be answered. Behind them the committer waits.
 const ANSWERS_MAX: usize = 64;
@@ -147,6 +157,8 @@ impl Writer {
             queued_bytes: Arc::clone(&queued_bytes),
             answers,
             held_over: None,
+            began: Instant::now(),
+            paced: false,
         };
         let threads = vec![
             thread::Builder::new().name("committer".into()).spawn(move || committer.run())?,
@@ -228,6 +240,9 @@ struct Committer {
     answers: Sender<Vec<Answer>>,
     /// Taken from the queue, but too large for the group that was gathered.
     held_over: Option<Submission>,
+    /// When the last group was begun, and whether the next one has to wait for its time.
+    began: Instant,
+    paced: bool,
 }
 
 impl Committer {
@@ -247,6 +262,10 @@ impl Committer {
         };
         let mut size = first.size();
         let mut group = vec![first];
+        if self.paced {
+            thread::sleep(PACE.saturating_sub(self.began.elapsed()));
+        }
+        self.began = Instant::now();
         while let Ok(submission) = self.submissions.try_recv() {
             size.add(submission.size());
             if !size.fits() {
@@ -255,6 +274,7 @@ impl Committer {
             }
             group.push(submission);
         }
+        self.paced = group.len() >= PACED_FROM;
         let held = group.iter().map(|submission| submission.bytes).sum();
         self.queued_bytes.fetch_sub(held, SeqCst);
         Some(group)
