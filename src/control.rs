@@ -33,7 +33,7 @@ const COMMAND_BYTES_MAX: u64 = 64 * 1024;
 const FRAME_BYTES_MAX: u32 = 16 * 1024 * 1024;
 
 /// Commands at a time.
-const CONNECTIONS_MAX: usize = 8;
+const CONNECTIONS_MAX: usize = 64;
 
 /// How long a client may take to say what it wants.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -221,12 +221,15 @@ fn exchange(
 ) -> Result<Ending, CallError> {
     let mut line = serde_json::to_vec(command).map_err(io::Error::from)?;
     line.push(b'\n');
-    (&*connection).write_all(&line)?;
+    // One that is turned away is told so before it has said all.
+    let said = (&*connection).write_all(&line);
     let mut input = BufReader::with_capacity(64 * 1024, connection);
     let mut frame = Vec::new();
     loop {
         let mut len = [0; 4];
-        input.read_exact(&mut len)?;
+        if let Err(error) = input.read_exact(&mut len) {
+            return Err(CallError::Broken(said.err().unwrap_or(error)));
+        }
         match u32::from_be_bytes(len) {
             0 => break,
             len if len > FRAME_BYTES_MAX => {

@@ -96,7 +96,7 @@ impl Api {
             Reject::new(
                 Code::UnknownToken,
                 "no account has this token or key; was it rotated? `triggerly account show` tells \
-                 the one in force",
+                 the token in force, and `triggerly account rotate NAME --only secret` makes a new key",
             )
         })
     }

@@ -27,7 +27,9 @@ impl Manner {
             // What can't be said back in a header is no origin.
             origin: request
                 .header("origin")
-                .filter(|origin| origin.bytes().all(|byte| byte.is_ascii_graphic()))
+                .filter(|origin| {
+                    !origin.is_empty() && origin.bytes().all(|byte| byte.is_ascii_graphic())
+                })
                 .map(str::to_owned),
         }
     }

@@ -252,6 +252,9 @@ impl Committer {
             // The answering thread ends only when this one has.
             let _ = self.answers.send(answers);
         }
+        if self.store.failure().is_none() {
+            self.store.high_water.note(self.store.last_seq());
+        }
     }
 
     /// What waits, up to the bounds of a group; `None` when there will be no more.

@@ -61,10 +61,12 @@ impl Directory {
     /// # Errors
     /// Those of [`Directory::lock`], and [`Error::Missing`].
     pub fn lock_existing(path: &Path) -> Result<Directory, Error> {
-        if path.join(FORMAT_FILE).exists() {
-            Directory::lock(path)
-        } else {
-            Err(Error::Missing(path.to_owned()))
+        match fs::metadata(path.join(FORMAT_FILE)) {
+            Ok(_) => Directory::lock(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(Error::Missing(path.to_owned()))
+            }
+            Err(source) => Err(Error::io("read", path)(source)),
         }
     }
 

@@ -18,6 +18,7 @@
 //! # At rest
 //! ```text
 //! DIR/FORMAT         "triggerly store N"; a newer N than ours is refused
+//! DIR/high-water     how far the log was known to reach (see `high_water`)
 //! DIR/lock           held (flock) by whoever has the store open
 //! DIR/control.sock   where the commands reach the server that holds it
 //! DIR/sled/          two trees in one file, so that one flush covers both
@@ -51,6 +52,7 @@ mod committer;
 mod directory;
 mod draft;
 mod flush;
+mod high_water;
 mod log;
 mod outcome;
 mod pulse;
@@ -79,6 +81,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::model::{Accounts, Seq};
+use high_water::HighWater;
 use log::SledLog;
 use pulse::Pulse;
 use state::State;
@@ -168,6 +171,7 @@ pub struct Store {
     /// The newest record that a flush has covered and that is merged.
     durable: AtomicU64,
     pulse: Pulse,
+    high_water: HighWater,
     failure: OnceLock<String>,
     /// Last, so that nobody else has the lock while sled still has its files.
     directory: Directory,
@@ -221,9 +225,12 @@ impl Store {
             accounts: RwLock::default(),
             durable: AtomicU64::new(0),
             pulse: Pulse::default(),
+            high_water: HighWater::open(directory.path())?,
             failure: OnceLock::new(),
             directory,
         };
+        let last_seq = store.log.next_seq() - 1;
+        store.high_water.check(last_seq)?;
         let flusher = store.flusher()?;
         let flush = || flusher.flush().map_err(Error::io("sync", &path));
         let rebuild = rebuild || store.state.is_being_rebuilt()?;
@@ -237,7 +244,8 @@ impl Store {
             store.state.end_rebuild()?;
             flush()?;
         }
-        store.durable.store(store.log.next_seq() - 1, SeqCst);
+        store.high_water.note(last_seq);
+        store.durable.store(last_seq, SeqCst);
         store.publish(Arc::new(accounts));
         Ok(store)
     }

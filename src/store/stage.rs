@@ -130,6 +130,7 @@ impl Appended<'_> {
             store.publish(accounts);
         }
         store.durable.store(last_seq, SeqCst);
+        store.high_water.note_lazily(last_seq);
         Ok(())
     }
 }

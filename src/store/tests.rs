@@ -176,7 +176,61 @@ fn a_mark_ahead_of_the_log_is_damage() {
         let log = store.db.open_tree("log").unwrap();
         log.clear().unwrap();
     }
+    std::fs::remove_file(dir.path().join("high-water")).unwrap();
     assert!(matches!(Store::open(dir.path()), Err(Error::Damaged { .. })));
+}
+
+/// sled takes damage for the end of its file and cuts there. That must not pass for a shorter log.
+#[test]
+fn a_log_that_lost_its_end_is_not_opened() {
+    let whole = TempDir::new().unwrap();
+    {
+        let store = open(&whole);
+        let writer = start(&store);
+        for _ in 0..50 {
+            writer.submit_and_wait(vec![event_with("a", r#"{"some":"attributes"}"#)]).unwrap();
+        }
+    }
+    type Spoil = fn(&Path);
+    let spoil: [(&str, Spoil); 4] = [
+        ("a flipped byte", |sled| {
+            let mut bytes = std::fs::read(sled.join("db")).unwrap();
+            bytes[3_000] ^= 1;
+            std::fs::write(sled.join("db"), bytes).unwrap();
+        }),
+        ("a file cut short", |sled| {
+            std::fs::File::options()
+                .write(true)
+                .open(sled.join("db"))
+                .unwrap()
+                .set_len(2_000)
+                .unwrap();
+        }),
+        ("a file that is gone", |sled| std::fs::remove_file(sled.join("db")).unwrap()),
+        ("a folder that is gone", |sled| std::fs::remove_dir_all(sled).unwrap()),
+    ];
+    for (what, spoil) in spoil {
+        let dir = TempDir::new().unwrap();
+        copy(whole.path(), dir.path());
+        spoil(&dir.path().join("sled"));
+        for _ in 0..2 {
+            let opened = Store::open(dir.path());
+            assert!(matches!(opened, Err(Error::Damaged { .. })), "{what}: {:?}", opened.err());
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir(&to).unwrap();
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
 }
 
 #[test]
