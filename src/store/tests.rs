@@ -463,6 +463,16 @@ fn start_scripted(
     (Writer::start(Arc::clone(store), Box::new(flush)).unwrap(), count)
 }
 
+/// A writer whose flushes wait until what is returned last is dropped.
+fn start_gated(store: &Arc<Store>) -> (Writer, Arc<AtomicUsize>, crossbeam_channel::Sender<()>) {
+    let (go, gate) = crossbeam_channel::bounded(0);
+    let (writer, flushes) = start_scripted(store, move || {
+        let _ = gate.recv();
+        Ok(())
+    });
+    (writer, flushes, go)
+}
+
 /// Submits without waiting; the outcome comes over the channel.
 fn submit(writer: &Writer, drafts: Vec<Draft>) -> mpsc::Receiver<Result<Receipt, Refusal>> {
     let (tell, told) = mpsc::channel();
@@ -474,11 +484,7 @@ fn submit(writer: &Writer, drafts: Vec<Draft>) -> mpsc::Receiver<Result<Receipt,
 fn nobody_is_told_before_the_flush_and_one_flush_serves_many() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir);
-    let (go, gate) = crossbeam_channel::bounded::<()>(0);
-    let (writer, flushes) = start_scripted(&store, move || {
-        let _ = gate.recv();
-        Ok(())
-    });
+    let (writer, flushes, go) = start_gated(&store);
     let first = submit(&writer, vec![event("first")]);
     while flushes.load(SeqCst) == 0 {
         std::thread::yield_now();
@@ -533,11 +539,7 @@ fn what_is_not_durable_is_not_shown_of_users_either() {
 fn a_flush_that_hangs_can_be_seen() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir);
-    let (go, gate) = crossbeam_channel::bounded::<()>(0);
-    let (writer, _) = start_scripted(&store, move || {
-        let _ = gate.recv();
-        Ok(())
-    });
+    let (writer, _, go) = start_gated(&store);
     assert_eq!(store.flushing_for(), None);
     let waiting = submit(&writer, vec![event("a")]);
     while store.flushing_for().is_none_or(|age| age < Duration::from_millis(20)) {
@@ -563,11 +565,7 @@ fn a_panic_in_the_engine_is_a_failure_like_any_other() {
 fn a_slow_flush_makes_callers_wait_or_be_refused_within_bounds() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir);
-    let (go, gate) = crossbeam_channel::bounded::<()>(0);
-    let (writer, _) = start_scripted(&store, move || {
-        let _ = gate.recv();
-        Ok(())
-    });
+    let (writer, _, go) = start_gated(&store);
     // By count.
     let small: Vec<_> =
         (0..2 * QUEUE_SUBMISSIONS_MAX).map(|_| submit(&writer, vec![event("small")])).collect();
@@ -586,11 +584,7 @@ fn a_slow_flush_makes_callers_wait_or_be_refused_within_bounds() {
 fn the_bytes_that_wait_are_bounded() {
     let dir = TempDir::new().unwrap();
     let store = open(&dir);
-    let (go, gate) = crossbeam_channel::bounded::<()>(0);
-    let (writer, _) = start_scripted(&store, move || {
-        let _ = gate.recv();
-        Ok(())
-    });
+    let (writer, _, go) = start_gated(&store);
     let text = format!(r#"{{"x":"{}"}}"#, "x".repeat(60_000));
     let large: Vec<_> = (0..QUEUE_BYTES_MAX / 60_000 + 50)
         .map(|_| submit(&writer, vec![event_with("large", &text)]))
