@@ -64,8 +64,8 @@ fn assert_kept(server: &Server, kind: &str, name: &str, json: &str) {
 
 #[test]
 fn the_documented_samples_with_and_without_padding() {
-    let user = r#"{"id":"user13@gmail.com","email":"user13@gmail.com","name":"Zoë Berg","plan":"pro","created":"2001-07-04"}"#;
-    let event = r#"{"type":"purchase","user_id":"user13@gmail.com","item":"Tea ☕","price":12.50}"#;
+    let user = include_str!("../data/samples/user.json").trim_end();
+    let event = include_str!("../data/samples/event.json").trim_end();
     for (kind, name, json) in [("users", "user13@gmail.com", user), ("events", "purchase", event)] {
         let padded = base64(json);
         assert!(padded.ends_with('='), "padding is what this is about: {padded}");
