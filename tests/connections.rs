@@ -309,3 +309,29 @@ fn a_body_that_never_comes_holds_up_nobody() {
     server.track("events", r#"{"type":"after"}"#);
     assert_eq!(server.all_events().len(), 10);
 }
+
+/// A client that sends ahead and never reads fills its socket. It holds up others for as long as one
+/// write may take, and is hung up on then.
+#[test]
+fn a_client_that_never_reads_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_with(dir.path(), &["--workers", "1"]);
+    let mut deaf = std::net::TcpStream::connect(server.address).unwrap();
+    let track = server.target("events", r#"{"type":"deaf"}"#);
+    let requests: String = (0..20_000)
+        .map(|n| {
+            let target = if n % 2 == 0 { "/nowhere" } else { &track };
+            format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n")
+        })
+        .collect();
+    let sender = std::thread::spawn(move || {
+        // Refused when the server has had enough, and that is fine.
+        let _ = std::io::Write::write_all(&mut deaf, requests.as_bytes());
+        deaf
+    });
+    for _ in 0..20 {
+        server.track("events", r#"{"type":"good"}"#);
+        assert_eq!(server.get("/healthz").status, 200);
+    }
+    drop(sender.join().unwrap());
+}

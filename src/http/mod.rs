@@ -7,6 +7,7 @@
 //! Pipelined requests of one connection are answered in their order, as HTTP asks, and nobody waits
 //! for that either: see `pipeline`.
 
+mod hang_up;
 mod nudge;
 mod pipeline;
 mod request;

@@ -1,12 +1,16 @@
 //! The engine and the pool of workers that take requests from it.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+
+use super::hang_up::hang_up;
 use super::nudge::{Nudger, Pulse};
 use super::pipeline::{Lines, Place};
 use super::response::Framing;
@@ -14,6 +18,10 @@ use super::{Error, Method, Request, Response};
 
 /// Requests that a worker takes at a time, if so many wait.
 const TAKEN_MAX: usize = 16;
+
+/// How long a client may take nothing of an answer before it is hung up on. Meanwhile the thread that
+/// writes to it does nothing else.
+pub(super) const WRITE_MAX: Duration = Duration::from_secs(1);
 
 /// What a server is for.
 pub trait Handler: Send + Sync + 'static {
@@ -35,6 +43,8 @@ impl Server {
     pub fn bind(address: SocketAddr) -> Result<Server, Error> {
         let bind = || {
             let listener = TcpListener::bind(address)?;
+            // What is accepted has it from here (socket(7)); the engine hands out no sockets.
+            set_socket_timeout(&listener, Timeout::Send, Some(WRITE_MAX))?;
             let address = listener.local_addr()?;
             Ok(Server { listener, address })
         };
@@ -217,9 +227,16 @@ impl Pending {
         } else {
             let bytes = response.to_bytes(self.framing);
             Box::new(move || {
+                let peer = engine_request.remote_addr().copied();
                 let mut writer = engine_request.into_writer();
-                // A caller who has gone away doesn't need the answer.
-                let _ = writer.write_all(&bytes).and_then(|()| writer.flush());
+                match (writer.write_all(&bytes).and_then(|()| writer.flush()), peer) {
+                    (Err(error), Some(peer)) if error.kind() == io::ErrorKind::WouldBlock => {
+                        log::debug!("{peer} doesn't take its answers");
+                        hang_up(peer);
+                    }
+                    // A caller who has gone away doesn't need the answer.
+                    _ => {}
+                }
             })
         };
         match self.place {
