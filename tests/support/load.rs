@@ -11,8 +11,7 @@
 //! A closed loop waits for a slow server, so the latencies are those of N
 //! patient clients; a stall is seen once for each connection.
 
-// Each test or bench that includes this file uses a part of it.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test or bench that includes this file uses its part")]
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::OwnedFd;
