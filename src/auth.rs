@@ -80,6 +80,7 @@ mod tests {
                 api_token,
                 secret_hash,
                 created_at: Date::from_millis(0),
+                retention_days: None,
             });
             made.push((AccountId(id), api_token.to_string(), secret));
         }

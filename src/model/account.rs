@@ -127,6 +127,8 @@ pub struct Account {
     pub secret_hash: SecretHash,
     /// When it was made.
     pub created_at: Date,
+    /// Days for which events are kept; for ever if there is none.
+    pub retention_days: Option<u32>,
 }
 
 /// All accounts, found by name or credential. Small (see [`super::limits::ACCOUNTS_MAX`]), kept in
@@ -246,6 +248,7 @@ mod tests {
             api_token: ApiToken([1; 16]),
             secret_hash: SecretHash::of("one"),
             created_at: Date::from_millis(0),
+            retention_days: None,
         };
         accounts.put(account.clone());
         account.api_token = ApiToken([2; 16]);

@@ -7,6 +7,7 @@
 pub mod account;
 pub mod data_type;
 pub mod date;
+pub mod erasure;
 pub mod filter;
 pub mod id;
 pub mod json;
@@ -18,6 +19,7 @@ pub mod user;
 pub use account::{Account, AccountId, AccountName, Accounts, ApiToken, SecretHash};
 pub use data_type::DataType;
 pub use date::Date;
+pub use erasure::Erasures;
 pub use filter::EventFilter;
 pub use id::Id;
 pub use record::{Change, Record, Seq, Via};

@@ -3,6 +3,7 @@
 //! A record borrows its texts, since it is either about to be encoded from what a call brought or
 //! was just decoded from a batch.
 
+use super::erasure::Scope;
 use super::{AccountId, ApiToken, Date, SecretHash};
 
 /// A position in the log: 1, 2, 3 … in the order accepted, across accounts and kinds alike.
@@ -65,6 +66,48 @@ pub enum Change<'a> {
         /// What is kept of the new secret one, if that one changed.
         secret_hash: Option<SecretHash>,
     },
+    /// How long an account's events are kept was set.
+    RetentionSet {
+        /// Which account.
+        account: AccountId,
+        /// Days; for ever if there is none.
+        days: Option<u32>,
+    },
+    /// Something that lies before this record was taken out.
+    Erased {
+        /// Whose.
+        account: AccountId,
+        /// What.
+        scope: Scope,
+    },
+    /// An import has come so far, with the records that stand right before this one.
+    Imported {
+        /// Into which account.
+        account: AccountId,
+        /// How far.
+        progress: Progress,
+    },
+}
+
+/// How far an import has come. The input is known again by the digest of what was read of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The import, by a number of its own.
+    pub import: u64,
+    /// Whether it is of users, else of events.
+    pub users: bool,
+    /// Lines of the input that were dealt with, stored or refused.
+    pub lines: u64,
+    /// What these lines hash to.
+    pub digest: [u8; 16],
+}
+
+impl Change<'_> {
+    /// Whether it is about the store itself, and not what an account sent.
+    #[must_use]
+    pub fn is_control(&self) -> bool {
+        !matches!(self, Change::Event(_) | Change::User(_))
+    }
 }
 
 /// An event as the log keeps it.

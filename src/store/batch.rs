@@ -9,7 +9,8 @@
 //! `seq`s that follow from the first. Decoding never panics, whatever the bytes.
 
 use super::codec::{Input, Malformed, put_date, put_str, put_u64};
-use crate::model::record::{Event, UserPatch};
+use crate::model::erasure::{Digest, Scope};
+use crate::model::record::{Event, Progress, UserPatch};
 use crate::model::{AccountId, ApiToken, Change, Record, SecretHash, Seq, Via};
 
 /// The format that this program writes.
@@ -24,6 +25,13 @@ const EVENT: u8 = 1;
 const USER: u8 = 2;
 const ACCOUNT_MADE: u8 = 3;
 const ACCOUNT_ROTATED: u8 = 4;
+const RETENTION_SET: u8 = 5;
+const ERASED: u8 = 6;
+const IMPORTED: u8 = 7;
+
+const SCOPE_USER: u8 = 1;
+const SCOPE_EVENTS: u8 = 2;
+const SCOPE_EXPIRED: u8 = 3;
 
 /// Encodes one record; its `seq` comes from its place in a batch.
 pub(super) fn encode_record(record: &Record<'_>) -> Vec<u8> {
@@ -63,8 +71,65 @@ pub(super) fn encode_record(record: &Record<'_>) -> Vec<u8> {
             out.extend(api_token.iter().flat_map(|token| token.0));
             out.extend(secret_hash.iter().flat_map(|hash| hash.0));
         }
+        Change::RetentionSet { account, days } => {
+            out.push(RETENTION_SET);
+            put_date(&mut out, record.received_at);
+            put_u64(&mut out, account.0);
+            // Nothing is kept for no days, so 0 is free to mean for ever.
+            put_u64(&mut out, u64::from(days.unwrap_or_default()));
+        }
+        Change::Erased { account, scope } => {
+            out.push(ERASED);
+            put_date(&mut out, record.received_at);
+            put_u64(&mut out, account.0);
+            put_scope(&mut out, scope);
+        }
+        Change::Imported { account, progress } => {
+            out.push(IMPORTED);
+            put_date(&mut out, record.received_at);
+            put_u64(&mut out, account.0);
+            put_u64(&mut out, progress.import);
+            out.push(u8::from(progress.users));
+            put_u64(&mut out, progress.lines);
+            out.extend_from_slice(&progress.digest);
+        }
     }
     out
+}
+
+fn put_scope(out: &mut Vec<u8>, scope: Scope) {
+    match scope {
+        Scope::User(digest) => {
+            out.push(SCOPE_USER);
+            out.extend_from_slice(&digest.0);
+        }
+        Scope::Events { kind, user_id, from, to } => {
+            out.push(SCOPE_EVENTS);
+            let given = [kind.is_some(), user_id.is_some(), from.is_some(), to.is_some()];
+            out.push(given.iter().rev().fold(0, |bits, bit| bits << 1 | u8::from(*bit)));
+            out.extend(kind.iter().chain(&user_id).flat_map(|digest| digest.0));
+            from.iter().chain(&to).for_each(|date| put_date(out, *date));
+        }
+        Scope::Expired { before } => {
+            out.push(SCOPE_EXPIRED);
+            put_date(out, before);
+        }
+    }
+}
+
+fn take_scope(input: &mut Input<'_>) -> Result<Scope, Malformed> {
+    match input.byte()? {
+        SCOPE_USER => Ok(Scope::User(Digest(input.array()?))),
+        SCOPE_EVENTS => {
+            let given = input.byte()?;
+            let mut digest = |bit| (given & bit != 0).then(|| input.array()).transpose();
+            let (kind, user_id) = (digest(1)?.map(Digest), digest(2)?.map(Digest));
+            let mut date = |bit| (given & bit != 0).then(|| input.date()).transpose();
+            Ok(Scope::Events { kind, user_id, from: date(4)?, to: date(8)? })
+        }
+        SCOPE_EXPIRED => Ok(Scope::Expired { before: input.date()? }),
+        _ => Err(Malformed("an erasure has an unknown scope")),
+    }
 }
 
 fn decode_record(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
@@ -100,6 +165,24 @@ fn decode_record(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
                 secret_hash: (which & 2 != 0).then(|| input.array()).transpose()?.map(SecretHash),
             }
         }
+        RETENTION_SET => Change::RetentionSet {
+            account: AccountId(input.u64()?),
+            days: u32::try_from(input.u64()?)
+                .map(|days| Some(days).filter(|days| *days > 0))
+                .map_err(|_| Malformed("a number of days is too large"))?,
+        },
+        ERASED => {
+            Change::Erased { account: AccountId(input.u64()?), scope: take_scope(&mut input)? }
+        }
+        IMPORTED => Change::Imported {
+            account: AccountId(input.u64()?),
+            progress: Progress {
+                import: input.u64()?,
+                users: input.byte()? != 0,
+                lines: input.u64()?,
+                digest: input.array()?,
+            },
+        },
         _ => return Err(Malformed("a record is of an unknown kind")),
     };
     input.end()?;
@@ -233,7 +316,8 @@ mod tests {
         BatchView::decode(first, bytes)?.records().collect()
     }
 
-    fn samples() -> Vec<Record<'static>> {
+    /// Those that there were from the beginning.
+    fn oldest_samples() -> Vec<Record<'static>> {
         let at = Date::from_millis(1_700_000_000_123);
         let event = Event {
             account: AccountId(1),
@@ -272,6 +356,32 @@ mod tests {
         .to_vec()
     }
 
+    fn samples() -> Vec<Record<'static>> {
+        let account = AccountId(1);
+        let (kind, user) = (Digest([1; 16]), Digest([2; 16]));
+        let date = Some(Date::from_millis(-7));
+        let events = |kind, user_id, from, to| Scope::Events { kind, user_id, from, to };
+        let scopes = [
+            Scope::User(user),
+            events(None, None, None, None),
+            events(Some(kind), None, None, date),
+            events(None, Some(user), date, None),
+            events(Some(kind), Some(user), date, date),
+            Scope::Expired { before: Date::from_millis(8) },
+        ];
+        let progress = Progress { import: u64::MAX, users: true, lines: 9, digest: [3; 16] };
+        let more = [
+            Change::RetentionSet { account, days: None },
+            Change::RetentionSet { account, days: Some(365) },
+            Change::Imported { account, progress },
+        ];
+        let erased = scopes.map(|scope| Change::Erased { account, scope });
+        let more = more.into_iter().chain(erased);
+        let at = Date::from_millis(9);
+        let more = more.map(|change| Record { received_at: at, change });
+        oldest_samples().into_iter().chain(more).collect()
+    }
+
     fn encoded(first: Seq, records: &[Record<'_>]) -> EncodedBatch {
         let records: Vec<_> = records.iter().map(encode_record).collect();
         EncodedBatch::of(first, records.iter().map(Vec::as_slice))
@@ -303,9 +413,9 @@ mod tests {
     #[test]
     fn the_oldest_format_is_still_read() {
         let bytes = include_bytes!("../../tests/format/batch-1.bin");
-        let expected: Vec<_> = (41..).zip(samples()).collect();
+        let expected: Vec<_> = (41..).zip(oldest_samples()).collect();
         assert_eq!(view(41, bytes).as_deref(), Ok(expected.as_slice()));
-        assert_eq!(encoded(41, &samples()).bytes(), bytes);
+        assert_eq!(encoded(41, &oldest_samples()).bytes(), bytes);
     }
 
     proptest! {

@@ -3,7 +3,8 @@
 //! Encoding is done by whoever submits, on his own thread; the committer only joins bytes.
 
 use super::batch::encode_record;
-use crate::model::record::{Event, UserPatch};
+use crate::model::erasure::{Digest, Scope};
+use crate::model::record::{Event, Progress, UserPatch};
 use crate::model::{
     AccountId, AccountName, ApiToken, Change, Date, Id, Object, Record, SecretHash, Via, json,
 };
@@ -22,6 +23,9 @@ pub(super) enum Effect {
     Merge { account: AccountId, id: Id, patch: Object, at: Date },
     Make { name: AccountName, api_token: ApiToken, secret_hash: SecretHash, at: Date },
     Rotate { account: AccountId, api_token: Option<ApiToken>, secret_hash: Option<SecretHash> },
+    Retain { account: AccountId, days: Option<u32> },
+    Erase { account: AccountId, scope: Scope, user: Option<Id> },
+    Import { account: AccountId, progress: Progress },
 }
 
 impl Draft {
@@ -63,6 +67,35 @@ impl Draft {
     ) -> Draft {
         let change = Change::AccountRotated { account, api_token, secret_hash };
         Draft::new(change, at, Effect::Rotate { account, api_token, secret_hash })
+    }
+
+    /// How long events are kept is to be set: so many days, or for ever.
+    #[must_use]
+    pub fn retention(account: AccountId, days: Option<u32>, at: Date) -> Draft {
+        Draft::new(Change::RetentionSet { account, days }, at, Effect::Retain { account, days })
+    }
+
+    /// A user and all of that user's events are to be taken out.
+    #[must_use]
+    pub fn user_erasure(account: AccountId, id: Id, at: Date) -> Draft {
+        let scope = Scope::User(Digest::of_user(account, id.as_str()));
+        let effect = Effect::Erase { account, scope, user: Some(id) };
+        Draft::new(Change::Erased { account, scope }, at, effect)
+    }
+
+    /// Events are to be taken out. `scope` is of events.
+    #[must_use]
+    pub fn event_erasure(account: AccountId, scope: Scope, at: Date) -> Draft {
+        debug_assert!(!matches!(scope, Scope::User(_)), "a user has its own way");
+        let effect = Effect::Erase { account, scope, user: None };
+        Draft::new(Change::Erased { account, scope }, at, effect)
+    }
+
+    /// An import has come so far with the drafts before this one.
+    #[must_use]
+    pub fn progress(account: AccountId, progress: Progress, at: Date) -> Draft {
+        let effect = Effect::Import { account, progress };
+        Draft::new(Change::Imported { account, progress }, at, effect)
     }
 
     fn new(change: Change<'_>, received_at: Date, effect: Effect) -> Draft {

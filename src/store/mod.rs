@@ -27,6 +27,7 @@
 //!                    "r" -> there while the state is being rebuilt
 //!                    "a" + account -> account          (see `state`)
 //!                    "u" + account + user id -> user
+//!                    "i" + account + number -> how far an import has come
 //! ```
 //! A batch is appended, flushed, and only then merged into the state, together with the mark; that
 //! reaches the disk with a later flush. Whatever the log has beyond the mark when the store is opened

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::log::{Order, Step};
 use super::state::UserEntry;
 use super::{Error, Store};
+use crate::model::record::Progress;
 use crate::model::{AccountId, Record, Seq, User};
 
 /// How much lies on disk.
@@ -32,6 +33,14 @@ impl Store {
         after: Option<&str>,
     ) -> impl Iterator<Item = Result<UserEntry, Error>> + '_ {
         self.state.users(account, after)
+    }
+
+    /// How far imports of users, or of events, into an account have come.
+    ///
+    /// # Errors
+    /// [`Error`] if it can't be read or is damaged.
+    pub fn imports(&self, account: AccountId, users: bool) -> Result<Vec<Progress>, Error> {
+        self.state.imports(account, users)
     }
 
     /// Shows `visit` the durable records of `range` in order, until it says to stop.

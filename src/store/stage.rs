@@ -90,14 +90,36 @@ impl<'s> Stage<'s> {
                 if self.accounts.len() >= ACCOUNTS_MAX {
                     return Err(Refusal::TooManyAccounts);
                 }
-                let id = AccountId(seq);
-                self.put_account(Account { id, name, api_token, secret_hash, created_at: at });
+                self.put_account(Account {
+                    id: AccountId(seq),
+                    name,
+                    api_token,
+                    secret_hash,
+                    created_at: at,
+                    retention_days: None,
+                });
                 Ok(())
             }
             Effect::Rotate { account, api_token, secret_hash } => {
                 let old = self.accounts.get(account).ok_or(Refusal::NoAccount)?;
                 let account = rotated(old, api_token, secret_hash);
                 self.put_account(account);
+                Ok(())
+            }
+            Effect::Retain { account, days } => {
+                let old = self.accounts.get(account).ok_or(Refusal::NoAccount)?;
+                let account = Account { retention_days: days, ..Account::clone(old) };
+                self.put_account(account);
+                Ok(())
+            }
+            Effect::Erase { account, user, .. } => {
+                if let Some(id) = user {
+                    undo.push(self.pending.remove_user(account, id.as_str()));
+                }
+                Ok(())
+            }
+            Effect::Import { account, progress } => {
+                undo.push(self.pending.put_import(account, &progress));
                 Ok(())
             }
         }

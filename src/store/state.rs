@@ -13,7 +13,9 @@ use super::codec::{Input, Malformed, put_date, put_str, put_u64};
 use super::flush::Flush;
 use super::log::{Log, Order};
 use super::{Error, walk};
+use crate::model::erasure::{Digest, Scope};
 use crate::model::limits::DEPTH_MAX;
+use crate::model::record::Progress;
 use crate::model::user::UserLimit;
 use crate::model::{
     Account, AccountId, AccountName, Accounts, ApiToken, Change, Date, Object, SecretHash, Seq,
@@ -24,9 +26,13 @@ const MARK: &[u8] = b"m";
 const REBUILDING: &[u8] = b"r";
 const ACCOUNT: u8 = b'a';
 const USER: u8 = b'u';
+const IMPORT: u8 = b'i';
 
 /// The format of a value; the checksum behind it covers the key as well.
 const FORMAT: u8 = 1;
+
+/// The format of an account that says how long its events are kept.
+const FORMAT_RETENTION: u8 = 2;
 
 /// Bytes of users that a replay keeps in memory before it writes and flushes them: small beside what
 /// sled writes before it uses space again.
@@ -135,6 +141,32 @@ impl State {
         Ok(accounts)
     }
 
+    /// How far each import into an account has come, for those of users or of events.
+    pub fn imports(&self, account: AccountId, users: bool) -> Result<Vec<Progress>, Error> {
+        let mut imports = Vec::new();
+        for entry in self.tree.scan_prefix(import_key(account, None)) {
+            let (key, value) = entry.map_err(Error::sled("read the imports"))?;
+            let progress = decode_import(&key, &value).map_err(|error| damaged(&key, error))?;
+            if progress.users == users {
+                imports.push(progress);
+            }
+        }
+        Ok(imports)
+    }
+
+    /// The users of an account that a digest stands for: one, or none.
+    fn users_of(&self, account: AccountId, digest: Digest) -> Result<Vec<Vec<u8>>, Error> {
+        let prefix = user_key(account, "");
+        let mut found = Vec::new();
+        for key in self.tree.scan_prefix(&prefix).keys() {
+            let key = key.map_err(Error::sled("read users"))?;
+            if is_user(&key, account, digest) {
+                found.push(key.to_vec());
+            }
+        }
+        Ok(found)
+    }
+
     /// Every key and value, to compare two states byte for byte.
     #[cfg(test)]
     pub fn dump(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
@@ -145,16 +177,17 @@ impl State {
     }
 }
 
-/// Changes that aren't in the tree yet. Users are held as text: parsed, one can take 50 times that.
+/// Changes that aren't in the tree yet: what keys will hold, or that they will be gone. Users are held
+/// as text: parsed, one can take 50 times that.
 pub(super) struct Pending<'s> {
     state: &'s State,
-    users: HashMap<Vec<u8>, Vec<u8>>,
+    entries: HashMap<Vec<u8>, Option<Vec<u8>>>,
     bytes: usize,
 }
 
 impl<'s> Pending<'s> {
     pub fn new(state: &'s State) -> Pending<'s> {
-        Pending { state, users: HashMap::new(), bytes: 0 }
+        Pending { state, entries: HashMap::new(), bytes: 0 }
     }
 
     /// A user after one more update, to be taken in or not.
@@ -166,8 +199,8 @@ impl<'s> Pending<'s> {
         at: Date,
     ) -> Result<Merged, Error> {
         let key = user_key(account, id);
-        let stored = match self.users.get(&key) {
-            Some(value) => Some(decode_user(&key, value)?),
+        let stored = match self.entries.get(&key) {
+            Some(value) => value.as_ref().map(|value| decode_user(&key, value)).transpose()?,
             None => {
                 let value = self.state.tree.get(&key).map_err(Error::sled("read a user"))?;
                 value.map(|value| decode_user(&key, &value)).transpose()?
@@ -183,27 +216,56 @@ impl<'s> Pending<'s> {
     pub fn put_user(&mut self, merged: Merged, text: &str) -> Undo {
         let Merged { key, user } = merged;
         let value = encode_user(&key, &user, text);
-        self.bytes += value.len();
-        let before = self.users.insert(key.clone(), value);
+        self.put(key, Some(value))
+    }
+
+    /// Takes in that a user is gone.
+    pub fn remove_user(&mut self, account: AccountId, id: &str) -> Undo {
+        self.put(user_key(account, id), None)
+    }
+
+    /// Takes in that whoever a digest stands for is gone.
+    pub fn remove_users_of(&mut self, account: AccountId, digest: Digest) -> Result<(), Error> {
+        let mut found = self.state.users_of(account, digest)?;
+        found.extend(self.entries.keys().filter(|key| is_user(key, account, digest)).cloned());
+        for key in found {
+            self.put(key, None);
+        }
+        Ok(())
+    }
+
+    /// Takes in how far an import has come.
+    pub fn put_import(&mut self, account: AccountId, progress: &Progress) -> Undo {
+        let key = import_key(account, Some(progress.import));
+        let value = encode_import(&key, progress);
+        self.put(key, Some(value))
+    }
+
+    fn put(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) -> Undo {
+        self.bytes += key.len() + value.as_ref().map_or(0, Vec::len);
+        let before = self.entries.insert(key.clone(), value);
         Undo { key, before }
     }
 
     /// Takes an update back. Several are undone last first.
     pub fn undo(&mut self, undo: Undo) {
         match undo.before {
-            Some(before) => self.users.insert(undo.key, before),
-            None => self.users.remove(&undo.key),
+            Some(before) => self.entries.insert(undo.key, before),
+            None => self.entries.remove(&undo.key),
         };
     }
 
     /// Writes all of it, accounts if they changed, and the mark, at once.
     pub fn write(self, applied: Seq, accounts: Option<&Accounts>) -> Result<(), Error> {
-        if self.users.is_empty() && accounts.is_none() {
+        if self.entries.is_empty() && accounts.is_none() {
             return self.state.write_mark_lazily(applied);
         }
         let mut batch = Batch::default();
-        for (key, value) in self.users {
-            batch.insert(key, value);
+        for (key, value) in self.entries {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
         }
         // There are few, and they change seldom: all are written when one has changed.
         for account in accounts.map(Accounts::list).unwrap_or_default() {
@@ -234,7 +296,8 @@ impl Merged {
 /// What an update replaced.
 pub(super) struct Undo {
     key: Vec<u8>,
-    before: Option<Vec<u8>>,
+    /// Nothing, if it was the first change of its key.
+    before: Option<Option<Vec<u8>>>,
 }
 
 /// An account after its credentials were replaced.
@@ -289,6 +352,7 @@ pub(super) fn replay(log: &dyn Log, state: &State, flush: &dyn Flush) -> Result<
                         api_token,
                         secret_hash,
                         created_at: record.received_at,
+                        retention_days: None,
                     };
                     accounts.put(account);
                 }
@@ -298,6 +362,21 @@ pub(super) fn replay(log: &dyn Log, state: &State, flush: &dyn Flush) -> Result<
                         .ok_or_else(|| beyond(seq, "it names an account that was never made"))?;
                     let account = rotated(old, api_token, secret_hash);
                     accounts.put(account);
+                }
+                Change::RetentionSet { account, days } => {
+                    let old = accounts
+                        .get(account)
+                        .ok_or_else(|| beyond(seq, "it names an account that was never made"))?;
+                    let account = Account { retention_days: days, ..Account::clone(old) };
+                    accounts.put(account);
+                }
+                Change::Erased { account, scope } => {
+                    if let Scope::User(digest) = scope {
+                        pending.remove_users_of(account, digest)?;
+                    }
+                }
+                Change::Imported { account, progress } => {
+                    pending.put_import(account, &progress);
                 }
             }
         }
@@ -332,6 +411,21 @@ fn user_key(account: AccountId, id: &str) -> Vec<u8> {
     key
 }
 
+/// Whether a key is that of the user whom a digest stands for.
+fn is_user(key: &[u8], account: AccountId, digest: Digest) -> bool {
+    let id = key.strip_prefix(user_key(account, "").as_slice());
+    id.and_then(|id| std::str::from_utf8(id).ok())
+        .is_some_and(|id| Digest::of_user(account, id) == digest)
+}
+
+/// Without an import, what all of an account's begin with.
+fn import_key(account: AccountId, import: Option<u64>) -> Vec<u8> {
+    let mut key = vec![IMPORT];
+    key.extend_from_slice(&account.0.to_be_bytes());
+    key.extend(import.iter().flat_map(|import| import.to_be_bytes()));
+    key
+}
+
 fn account_key(id: AccountId) -> Vec<u8> {
     let mut key = vec![ACCOUNT];
     key.extend_from_slice(&id.0.to_be_bytes());
@@ -340,7 +434,11 @@ fn account_key(id: AccountId) -> Vec<u8> {
 
 /// Puts format and checksum in front of a value.
 fn seal(key: &[u8], write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut value = vec![FORMAT, 0, 0, 0, 0];
+    seal_as(FORMAT, key, write)
+}
+
+fn seal_as(format: u8, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut value = vec![format, 0, 0, 0, 0];
     write(&mut value);
     let crc = checksum(key, &value[5..]);
     value[1..5].copy_from_slice(&crc.to_le_bytes());
@@ -349,8 +447,12 @@ fn seal(key: &[u8], write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 
 /// Takes them off again.
 fn open<'a>(key: &[u8], value: &'a [u8]) -> Result<Input<'a>, Malformed> {
+    open_as(FORMAT, key, value)
+}
+
+fn open_as<'a>(format: u8, key: &[u8], value: &'a [u8]) -> Result<Input<'a>, Malformed> {
     let mut input = Input(value);
-    if input.byte()? != FORMAT {
+    if input.byte()? != format {
         return Err(Malformed("it is in a format that this program doesn't know"));
     }
     let crc = u32::from_le_bytes(input.array()?);
@@ -392,24 +494,50 @@ fn decode_user(key: &[u8], value: &[u8]) -> Result<User, Error> {
 }
 
 fn encode_account(key: &[u8], account: &Account) -> Vec<u8> {
-    seal(key, |out| {
+    // What an account had before it could have a retention is written as it was then.
+    let format = account.retention_days.map_or(FORMAT, |_| FORMAT_RETENTION);
+    seal_as(format, key, |out| {
         put_str(out, account.name.as_str());
         out.extend_from_slice(&account.api_token.0);
         out.extend_from_slice(&account.secret_hash.0);
         put_date(out, account.created_at);
+        account.retention_days.iter().for_each(|days| put_u64(out, u64::from(*days)));
     })
 }
 
 fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, Malformed> {
     let id = key.get(1..).and_then(|id| id.try_into().ok()).ok_or(Malformed("its key is odd"))?;
-    let mut input = open(key, value)?;
+    let format = value.first().copied().unwrap_or_default().clamp(FORMAT, FORMAT_RETENTION);
+    let mut input = open_as(format, key, value)?;
     let account = Account {
         id: AccountId(u64::from_be_bytes(id)),
         name: AccountName::new(input.str()?).map_err(|_| Malformed("its name is odd"))?,
         api_token: ApiToken(input.array()?),
         secret_hash: SecretHash(input.array()?),
         created_at: input.date()?,
+        retention_days: match format {
+            FORMAT => None,
+            _ => u32::try_from(input.u64()?).ok(),
+        },
     };
     input.end()?;
     Ok(account)
+}
+
+fn encode_import(key: &[u8], progress: &Progress) -> Vec<u8> {
+    seal(key, |out| {
+        out.push(u8::from(progress.users));
+        put_u64(out, progress.lines);
+        out.extend_from_slice(&progress.digest);
+    })
+}
+
+fn decode_import(key: &[u8], value: &[u8]) -> Result<Progress, Malformed> {
+    let import = key.get(9..).and_then(|key| key.try_into().ok());
+    let import = import.map(u64::from_be_bytes).ok_or(Malformed("its key is odd"))?;
+    let mut input = open(key, value)?;
+    let users = input.byte()? != 0;
+    let progress = Progress { import, users, lines: input.u64()?, digest: input.array()? };
+    input.end()?;
+    Ok(progress)
 }
