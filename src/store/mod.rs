@@ -58,6 +58,7 @@ mod log;
 mod outcome;
 mod pulse;
 mod reader;
+pub mod segment;
 mod stage;
 mod state;
 mod walk;

@@ -1,0 +1,151 @@
+//! What a segment looks like to Parquet: its columns, how each is encoded, and how large its pieces are.
+
+use std::sync::Arc;
+
+use parquet::basic::{
+    Compression, Encoding, LogicalType, Repetition, TimeUnit, Type as Physical, ZstdLevel,
+};
+use parquet::file::metadata::SortingColumn;
+use parquet::file::properties::{
+    BloomFilterPosition, EnabledStatistics, WriterProperties, WriterPropertiesBuilder,
+};
+use parquet::schema::types::{ColumnPath, Type, TypePtr};
+
+use super::SegmentError;
+
+/// The format that is written; a greater one is refused.
+pub const FORMAT: u32 = 1;
+
+/// Rows of one row group, which is what is read at once.
+pub const ROW_GROUP_ROWS_MAX: usize = 32 * 1024;
+
+/// Bytes of the texts of one row group, before compression; the record that reaches it is the last.
+pub const ROW_GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How hard Zstandard tries.
+const ZSTD_LEVEL: i32 = 3;
+
+/// One in a hundred users that a row group doesn't name has it read in vain.
+const BLOOM_FPP: f64 = 0.01;
+
+/// The columns' places.
+pub(super) mod column {
+    pub const SEQ: usize = 0;
+    pub const RECEIVED_AT: usize = 1;
+    pub const DATE: usize = 2;
+    pub const ACCOUNT: usize = 3;
+    pub const KIND: usize = 4;
+    pub const TYPE: usize = 5;
+    pub const USER_ID: usize = 6;
+    pub const ATTRIBUTES: usize = 7;
+    pub const CONTEXT: usize = 8;
+    pub const VIA: usize = 9;
+    pub const COUNT: usize = 10;
+}
+
+/// The words of the column `kind`.
+pub(super) const KIND_EVENT: &str = "event";
+pub(super) const KIND_USER: &str = "user";
+
+/// What a column holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holds {
+    Number,
+    Date,
+    Text,
+}
+
+/// A column of a schema.
+pub(super) struct Column {
+    pub name: &'static str,
+    pub holds: Holds,
+    pub optional: bool,
+}
+
+const fn required(name: &'static str, holds: Holds) -> Column {
+    Column { name, holds, optional: false }
+}
+
+const fn optional(name: &'static str, holds: Holds) -> Column {
+    Column { name, holds, optional: true }
+}
+
+/// The columns of a segment, in order. An update of a user has neither `date` nor `type`, its `user_id` is
+/// that user's and its `attributes` are the merge patch. There is no `context` in format 1.
+pub(super) const COLUMNS: [Column; column::COUNT] = [
+    required("seq", Holds::Number),
+    required("received_at", Holds::Date),
+    optional("date", Holds::Date),
+    required("account", Holds::Text),
+    required("kind", Holds::Text),
+    optional("type", Holds::Text),
+    optional("user_id", Holds::Text),
+    required("attributes", Holds::Text),
+    optional("context", Holds::Text),
+    required("via", Holds::Text),
+];
+
+/// The schema of these columns, under the name that readers show for a row.
+pub(super) fn schema(row: &str, columns: &[Column]) -> Result<TypePtr, SegmentError> {
+    let field = |column: &Column| {
+        let (physical, logical) = match column.holds {
+            Holds::Number => (Physical::INT64, None),
+            Holds::Date => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::MILLIS))),
+            Holds::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
+        };
+        let repetition = if column.optional { Repetition::OPTIONAL } else { Repetition::REQUIRED };
+        Type::primitive_type_builder(column.name, physical)
+            .with_logical_type(logical)
+            .with_repetition(repetition)
+            .build()
+            .map(Arc::new)
+    };
+    let fields = columns.iter().map(field).collect::<Result<Vec<_>, _>>().map_err(refused)?;
+    let root = Type::group_type_builder(row).with_fields(fields).build().map_err(refused)?;
+    Ok(Arc::new(root))
+}
+
+/// How a segment is encoded.
+pub(super) fn properties() -> Result<WriterProperties, SegmentError> {
+    let path = |column: usize| ColumnPath::from(COLUMNS[column].name);
+    let mut builder = base()?
+        .set_bloom_filter_position(BloomFilterPosition::AfterRowGroup)
+        .set_sorting_columns(Some(vec![SortingColumn {
+            column_idx: column::SEQ as i32,
+            descending: false,
+            nulls_first: false,
+        }]))
+        .set_column_bloom_filter_enabled(path(column::USER_ID), true)
+        .set_column_bloom_filter_fpp(path(column::USER_ID), BLOOM_FPP)
+        .set_column_bloom_filter_max_ndv(path(column::USER_ID), ROW_GROUP_ROWS_MAX as u64);
+    for column in [column::SEQ, column::RECEIVED_AT, column::DATE] {
+        builder = delta(builder, path(column));
+    }
+    for column in [column::SEQ, column::DATE] {
+        builder = builder.set_column_statistics_enabled(path(column), EnabledStatistics::Chunk);
+    }
+    builder = builder.set_column_dictionary_enabled(path(column::ATTRIBUTES), false);
+    Ok(builder.build())
+}
+
+/// What all files have in common.
+pub(super) fn base() -> Result<WriterPropertiesBuilder, SegmentError> {
+    let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(refused)?;
+    Ok(WriterProperties::builder()
+        .set_created_by(concat!("triggerly version ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(Compression::ZSTD(level))
+        // Texts of people have no place in statistics, and nobody needs pages found by themselves.
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_offset_index_disabled(true))
+}
+
+/// Numbers that grow slowly.
+pub(super) fn delta(builder: WriterPropertiesBuilder, path: ColumnPath) -> WriterPropertiesBuilder {
+    builder
+        .set_column_dictionary_enabled(path.clone(), false)
+        .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED)
+}
+
+pub(super) fn refused(error: parquet::errors::ParquetError) -> SegmentError {
+    SegmentError::Refused(error.to_string())
+}
