@@ -1,6 +1,9 @@
 //! What stands between the bytes of a file and the decoder: it looks at what each page claims before
 //! memory is taken for it.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
 use bytes::{Buf, Bytes, buf::Reader};
 use parquet::basic::Encoding;
 use parquet::column::page::{Page, PageMetadata, PageReader};
@@ -9,8 +12,12 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use super::thrift::{self, PageHeader};
 
-/// Bytes of one page, decompressed. Other programs write pages of 1 MiB, some of 100 MB.
-pub(super) const PAGE_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Bytes of one page, compressed or not, of a file that another program wrote. Most make pages of 1 MiB;
+/// DuckDB makes one of each column of a row group, which has 122,880 rows.
+const PAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes in which the header of a page ends; some hold statistics, with texts.
+const HEADER_BYTES: [usize; 2] = [4 * 1024, 256 * 1024];
 
 /// Values of one page: texts alone are more than this long, unless they are all the same.
 const PAGE_VALUES_MAX: i64 = 1 << 24;
@@ -73,6 +80,52 @@ impl ChunkReader for Piece {
             return Err(ParquetError::EOF("a page ends outside of its row group".to_owned()));
         }
         Ok(bytes.slice(..length))
+    }
+}
+
+/// A file of which a page at a time is in memory.
+pub(super) struct Paged {
+    pub file: File,
+    pub len: u64,
+}
+
+impl Paged {
+    fn bytes(&self, start: u64, len: usize) -> Result<Bytes> {
+        let mut bytes = vec![0; len];
+        self.file.read_exact_at(&mut bytes, start)?;
+        Ok(bytes.into())
+    }
+}
+
+impl Length for Paged {
+    fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+impl ChunkReader for Paged {
+    type T = Reader<Bytes>;
+
+    /// Only headers are read so.
+    fn get_read(&self, start: u64) -> Result<Reader<Bytes>> {
+        let left = usize::try_from(self.len.saturating_sub(start)).unwrap_or(usize::MAX);
+        let [few, many] = HEADER_BYTES.map(|bytes| bytes.min(left));
+        let bytes = self.bytes(start, few)?;
+        let bytes = if check_page(&bytes, PAGE_BYTES_MAX).is_ok() {
+            bytes
+        } else {
+            let bytes = self.bytes(start, many)?;
+            check_page(&bytes, PAGE_BYTES_MAX)?;
+            bytes
+        };
+        Ok(bytes.reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
+        if length > PAGE_BYTES_MAX || start.saturating_add(length as u64) > self.len {
+            return Err(ParquetError::EOF("a page is larger than it can be".to_owned()));
+        }
+        self.bytes(start, length)
     }
 }
 
@@ -167,6 +220,35 @@ impl<P: PageReader> PageReader for Checked<P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Kind, bytes decompressed, bytes, then the header of that kind with the values; numbers in ZigZag.
+    fn page(kind: u8, uncompressed: &[u8], field: u8, values: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0x15, kind << 1, 0x15];
+        bytes.extend_from_slice(uncompressed);
+        bytes.extend_from_slice(&[0x15, 2, ((field - 3) << 4) | 0x0c, 0x15]);
+        bytes.extend_from_slice(values);
+        bytes.extend_from_slice(&[0, 0]);
+        bytes
+    }
+
+    #[test]
+    fn the_pages_of_a_file() {
+        let mut file = tempfile::tempfile().expect("a file");
+        let mut bytes = b"PAR1".to_vec();
+        bytes.extend_from_slice(&page(0, &[20], 5, &[20]));
+        let second = bytes.len() as u64;
+        // 2 GiB, less one byte.
+        bytes.extend_from_slice(&page(0, &[0xfe, 0xff, 0xff, 0xff, 0x0f], 5, &[20]));
+        std::io::Write::write_all(&mut file, &bytes).expect("it is written");
+        let paged = Paged { file, len: bytes.len() as u64 };
+        assert!(paged.get_read(4).is_ok());
+        assert!(paged.get_read(second).is_err());
+        assert!(paged.get_read(second + 1000).is_err());
+        assert_eq!(paged.get_bytes(0, 4).expect("it is there"), &b"PAR1"[..]);
+        assert!(paged.get_bytes(0, bytes.len() + 1).is_err());
+        assert!(paged.get_bytes(u64::MAX, 4).is_err());
+        assert!(paged.get_bytes(0, usize::MAX).is_err());
+    }
 
     #[test]
     fn what_a_page_may_claim() {

@@ -31,13 +31,17 @@ mod guard;
 mod reader;
 mod rows;
 mod schema;
+mod table;
 mod thrift;
+mod users;
 mod verify;
 mod writer;
 
 pub use reader::{Group, Segment};
 pub use rows::Rows;
 pub use schema::{FORMAT, ROW_GROUP_BYTES_MAX, ROW_GROUP_ROWS_MAX};
+pub use table::{EventRow, Moment, Table, UserRow};
+pub use users::UsersWriter;
 pub use writer::SegmentWriter;
 
 use std::io;

@@ -276,7 +276,7 @@ pub(super) fn read(file: &File, path: &Path, place: Range<u64>) -> Result<Vec<u8
 }
 
 /// The end of the file: all after the last row group if that is known, else the footer alone.
-fn read_tail(
+pub(super) fn read_tail(
     file: &File,
     path: &Path,
     len: u64,

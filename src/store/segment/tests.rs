@@ -1,4 +1,5 @@
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use proptest::collection::vec;
@@ -158,7 +159,7 @@ fn row_groups() {
     long.iter_mut().for_each(|record| record.attributes = "x".repeat(64 * 1024));
     let (_dir, path, summary) = written(&long);
     let segment = Segment::open(&path, Some(&summary)).expect("it opens");
-    assert_eq!(segment.groups().len(), 2);
+    assert_eq!(segment.groups().len(), 4, "a bit more than 12 MiB");
     assert_eq!(shown(&segment).expect("it reads"), shown_before(&long));
 }
 
@@ -234,7 +235,7 @@ fn a_full_disk_is_told() {
     }
 }
 
-/// Three row groups in 7 kB would take many rows; one of a few rows has all parts too.
+/// One row group of a few rows: it has all the parts that a large one has.
 fn small() -> (TempDir, PathBuf, Summary, Vec<u8>) {
     let (dir, path, summary) = written(&plain(20));
     let bytes = fs::read(&path).expect("it reads");
@@ -359,6 +360,19 @@ fn a_newer_format_is_refused() {
     }
 }
 
+#[test]
+fn pages_are_looked_at_before_they_are_decompressed() {
+    let (_dir, path, summary, bytes) = small();
+    let segment = Segment::open(&path, Some(&summary)).expect("it opens");
+    let entry = &segment.entries[0];
+    for (page_bytes_max, good) in [(2000, true), (20, false)] {
+        let mut piece = segment.piece(entry, bytes.clone().into());
+        piece.page_bytes_max = page_bytes_max;
+        let decoded = segment.decode(0, entry, &std::sync::Arc::new(piece));
+        assert_eq!(decoded.is_ok(), good, "{page_bytes_max}");
+    }
+}
+
 /// A file that is sound in itself, but lies: somebody made it so.
 #[test]
 fn lies_are_found() {
@@ -463,4 +477,108 @@ fn sample() -> Vec<Owned> {
     records[3].kind = None;
     records[4].kind = Some(("before the epoch".to_owned(), -1));
     records
+}
+
+#[test]
+fn a_segment_is_a_table_too() {
+    let records = plain(ROW_GROUP_ROWS_MAX + 3);
+    let (_dir, path, _) = written(&records);
+    let table = Table::open(&path).expect("it opens");
+    assert_eq!(table.rows(), records.len() as u64);
+    let (mut seq, mut rows) = (0, 0);
+    let compared = table.events(&mut |row| {
+        let record = &records[rows];
+        seq += record.gap as i64;
+        rows += 1;
+        let moment = |millis| Some(Moment::Date(Date::from_millis(millis)));
+        let expected = EventRow {
+            row: rows as u64,
+            seq: Some(seq),
+            record: Some(if record.kind.is_some() { "event" } else { "user" }),
+            kind: record.kind.as_ref().map(|(kind, _)| kind.as_str()),
+            user_id: record.user_id.as_deref(),
+            date: record.kind.as_ref().and_then(|(_, date)| moment(*date)),
+            received_at: moment(record.received_at),
+            attributes: Some(&record.attributes),
+            via: Some("public"),
+        };
+        assert_eq!(row, expected);
+        ControlFlow::Continue(())
+    });
+    compared.expect("it reads");
+    assert_eq!(rows, records.len());
+    let mut seen = 0;
+    let broken_off = table.events(&mut |row| {
+        seen = row.row;
+        if seen == 2000 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    broken_off.expect("it reads");
+    assert_eq!(seen, 2000);
+    match table.users(&mut |_| ControlFlow::Continue(())) {
+        Err(SegmentError::Unfit { why, .. }) => assert!(why.contains("`id`"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn users_are_written_and_read() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("users.parquet");
+    let attributes = |n: i64| format!(r#"{{"n":{n},"s":"😀"}}"#);
+    let email = |n: i64| (n % 3 != 0).then(|| format!("user{n}@example.com"));
+    for count in [0, 5, ROW_GROUP_ROWS_MAX as i64 + 5] {
+        let mut writer = UsersWriter::new(fs::File::create(&path).expect("a file")).expect("new");
+        for n in 0..count {
+            let (created_at, updated_at) = (Date::from_millis(n - 3), Date::from_millis(n * 1000));
+            let (id, email) = (format!("user-{n}"), email(n));
+            writer
+                .put(&id, email.as_deref(), &attributes(n), created_at, updated_at)
+                .expect("it fits");
+        }
+        writer.finish().expect("it is written");
+        let table = Table::open(&path).expect("it opens");
+        assert_eq!(table.rows(), count as u64);
+        let mut n = 0;
+        let compared = table.users(&mut |row| {
+            let moment = |millis| Some(Moment::Date(Date::from_millis(millis)));
+            let (id, email, attributes) = (format!("user-{n}"), email(n), attributes(n));
+            let expected = UserRow {
+                row: n as u64 + 1,
+                id: Some(&id),
+                email: email.as_deref(),
+                attributes: Some(&attributes),
+                created_at: moment(n - 3),
+                updated_at: moment(n * 1000),
+            };
+            assert_eq!(row, expected);
+            n += 1;
+            ControlFlow::Continue(())
+        });
+        compared.expect("it reads");
+        assert_eq!(n, count);
+        assert!(is_damaged(Segment::open(&path, None).map(drop)), "it is no segment");
+    }
+}
+
+#[test]
+fn a_table_that_was_altered_never_panics() {
+    let (_dir, path, _, bytes) = small();
+    for at in 0..bytes.len() {
+        for to in [bytes[at] ^ 1 << (at % 8), 0xff, 0] {
+            let mut altered = bytes.clone();
+            altered[at] = to;
+            fs::write(&path, &altered).expect("it is written");
+            if let Ok(table) = Table::open(&path) {
+                let mut rows = 0;
+                let _ = table.events(&mut |_| {
+                    rows += 1;
+                    if rows < 100 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                });
+            }
+        }
+    }
+    for len in 0..bytes.len() {
+        fs::write(&path, &bytes[..len]).expect("it is written");
+        assert!(is_damaged(Table::open(&path).map(drop)), "cut at {len}");
+    }
 }

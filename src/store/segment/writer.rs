@@ -191,13 +191,13 @@ fn crc_of(bytes: &[u8]) -> Hasher {
     hasher
 }
 
-fn unwritten(source: io::Error) -> SegmentError {
+pub(super) fn unwritten(source: io::Error) -> SegmentError {
     SegmentError::Io { doing: "write", place: "a segment".to_owned(), source }
 }
 
 /// What Parquet has written and the file hasn't got yet.
 #[derive(Default)]
-struct Held(Vec<u8>);
+pub(super) struct Held(pub Vec<u8>);
 
 impl Write for Held {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -253,7 +253,7 @@ impl Pending {
     }
 
     fn text_bytes(&self) -> usize {
-        [&self.kinds, &self.user_ids, &self.attributes].iter().map(|texts| texts.bytes.len()).sum()
+        [&self.kinds, &self.user_ids, &self.attributes].iter().map(|texts| texts.bytes()).sum()
     }
 
     /// Writes all columns, and forgets them. Where they come to lie isn't known yet.
@@ -281,14 +281,13 @@ impl Pending {
         column::<Int64Type>(group, &self.seq, None)?;
         column::<Int64Type>(group, &self.received_at, None)?;
         column::<Int64Type>(group, &self.date, Some(&self.dated))?;
-        column::<ByteArrayType>(group, &vec![name.clone(); rows], None)?;
-        let kinds = self.dated.iter().map(|dated| if *dated == 1 { &event } else { &user }.clone());
-        column::<ByteArrayType>(group, &kinds.collect::<Vec<_>>(), None)?;
+        words(group, &self.dated, |_| name.clone())?;
+        words(group, &self.dated, |dated| if *dated == 1 { &event } else { &user }.clone())?;
         self.kinds.write(group, true)?;
         self.user_ids.write(group, true)?;
         self.attributes.write(group, false)?;
         column::<ByteArrayType>(group, &[], Some(&vec![0; rows]))?;
-        column::<ByteArrayType>(group, &self.via.iter().map(word).collect::<Vec<_>>(), None)?;
+        words(group, &self.via, word)?;
         for numbers in [&mut self.seq, &mut self.received_at, &mut self.date] {
             numbers.clear();
         }
@@ -298,12 +297,27 @@ impl Pending {
     }
 }
 
-fn column<T: DataType>(
+pub(super) fn column<T: DataType>(
     group: &mut SerializedRowGroupWriter<'_, Held>,
     values: &[T::T],
     levels: Option<&[i16]>,
 ) -> Result<(), ParquetError> {
     next(group, |writer| writer.typed::<T>().write_batch(values, levels, None).map(|_| ()))
+}
+
+/// A column of a word for each row.
+fn words<T>(
+    group: &mut SerializedRowGroupWriter<'_, Held>,
+    rows: &[T],
+    word: impl FnMut(&T) -> ByteArray + Copy,
+) -> Result<(), ParquetError> {
+    next(group, |writer| {
+        let writer = writer.typed::<ByteArrayType>();
+        for rows in rows.chunks(BATCH_ROWS) {
+            writer.write_batch(&rows.iter().map(word).collect::<Vec<_>>(), None, None)?;
+        }
+        Ok(())
+    })
 }
 
 fn next(
@@ -338,8 +352,13 @@ impl Texts {
         }
     }
 
+    /// Bytes of all texts.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Writes the column, and forgets it.
-    fn write(
+    pub fn write(
         &mut self,
         group: &mut SerializedRowGroupWriter<'_, Held>,
         optional: bool,
