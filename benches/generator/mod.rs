@@ -6,7 +6,7 @@
 //!   belongs to a visit (who, how wide the screen, where from) is the same in all of its events, which
 //!   come interleaved with those of the others.
 //! - Few do much. Visitors and pages are drawn log-uniformly, which is Zipf's law: of 200,000 users the
-//!   busiest has 4 % of the events, most have a handful, some none.
+//!   busiest has 3 % of the events, most have a handful, some none.
 //! - Six in ten visitors are known; half of the users have an e-mail address for an id, half a UUID.
 //! - Eight types of events, of which page views are six in ten, each with attributes of its own: paths and
 //!   titles that recur, queries of a few words, prices, and numbers that are nothing but noise.
@@ -77,19 +77,26 @@ pub fn users(seed: u64, count: u64) -> impl Iterator<Item = (String, String)> {
         );
         let (year, month) = (2019 + random.below(7), 1 + random.below(12));
         let _ = write!(patch, "{year}-{month:02}-{:02}\"", 1 + random.below(28));
-        let _ = write!(patch, r#","seats":{},"newsletter":{}"#, 1 + random.skewed(50), random.below(3) == 0);
+        let _ = write!(
+            patch,
+            r#","seats":{},"newsletter":{}"#,
+            1 + random.skewed(50),
+            random.below(3) == 0
+        );
         if random.below(4) == 0 {
             let (city, street) = (random.pick(&CITIES), random.pick(&WORDS));
             let house = 1 + random.below(200);
-            let _ = write!(patch, r#","address":{{"city":"{city}","street":"{street} street {house}"}}"#);
+            let _ = write!(
+                patch,
+                r#","address":{{"city":"{city}","street":"{street} street {house}"}}"#
+            );
         }
         patch.push('}');
         (id, patch)
     })
 }
 
-/// When the event of this number happens: evenly spread, but for two thirds of it that are drawn towards
-/// the middle of their day.
+/// When the event of this number happens: ascending, more than twice as many of them at noon as at midnight.
 fn moment(n: u64, count: u64) -> i64 {
     let span = (TO - FROM) as u128;
     let even = (span * u128::from(n) / u128::from(count.max(1))) as i64;
@@ -141,8 +148,15 @@ impl Visit {
                 ("page view", write)
             }
             61..73 => {
-                let (button, x, y) = (random.pick(&BUTTONS), random.below(u64::from(self.width)), random.below(4000));
-                ("click", write!(json, r#"{{"page":"{path}","element":"{button}","x":{x},"y":{y}}}"#))
+                let (button, x, y) = (
+                    random.pick(&BUTTONS),
+                    random.below(u64::from(self.width)),
+                    random.below(4000),
+                );
+                (
+                    "click",
+                    write!(json, r#"{{"page":"{path}","element":"{button}","x":{x},"y":{y}}}"#),
+                )
             }
             73..82 => {
                 let name = WORDS[product as usize % WORDS.len()];
@@ -260,7 +274,7 @@ impl Random {
 
     /// A number from 0 up to this one, without it.
     fn below(&mut self, end: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(end) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(end)) >> 64) as u64
     }
 
     /// The same, but each twice as large half as likely (Zipf's law): log-uniform, without floating point,
@@ -300,31 +314,84 @@ const WIDTHS: [u16; 9] = [360, 390, 393, 412, 768, 1280, 1440, 1536, 1920];
 const LANGUAGES: [&str; 6] = ["en-US", "en-GB", "de-CH", "de-DE", "fr-FR", "es-ES"];
 
 const BUTTONS: [&str; 10] = [
-    "buy now", "add to cart", "menu", "logo", "search", "next", "previous", "read more", "close", "share",
+    "buy now",
+    "add to cart",
+    "menu",
+    "logo",
+    "search",
+    "next",
+    "previous",
+    "read more",
+    "close",
+    "share",
 ];
 
 const COUNTRIES: [&str; 10] = ["CH", "DE", "AT", "FR", "US", "GB", "ES", "IT", "NL", "JP"];
 
-const CITIES: [&str; 8] = ["Zürich", "Berlin", "Wien", "Paris", "München", "London", "Madrid", "東京"];
+const CITIES: [&str; 8] =
+    ["Zürich", "Berlin", "Wien", "Paris", "München", "London", "Madrid", "東京"];
 
 const DOMAINS: [&str; 6] =
     ["gmail.com", "example.com", "outlook.com", "bluewin.ch", "web.de", "proton.me"];
 
 const FIRST: [&str; 24] = [
-    "Anna", "Ben", "Clara", "David", "Emma", "Finn", "Greta", "Hugo", "Ida", "Jan", "Kim", "Lea", "Max",
-    "Nora", "Otto", "Paula", "Ravi", "Sofia", "Tim", "Uma", "Vera", "Will", "Yuki", "Zoe",
+    "Anna", "Ben", "Clara", "David", "Emma", "Finn", "Greta", "Hugo", "Ida", "Jan", "Kim", "Lea",
+    "Max", "Nora", "Otto", "Paula", "Ravi", "Sofia", "Tim", "Uma", "Vera", "Will", "Yuki", "Zoe",
 ];
 
 const LAST: [&str; 24] = [
-    "Smith", "Meier", "Keller", "Garcia", "Rossi", "Dubois", "Tanaka", "Novak", "Jones", "Weber", "Fischer",
-    "Brown", "Silva", "Kumar", "Moreau", "Huber", "Lopez", "Young", "Baker", "Steiner", "Frei", "Olsen",
-    "Kowalski", "Nguyen",
+    "Smith", "Meier", "Keller", "Garcia", "Rossi", "Dubois", "Tanaka", "Novak", "Jones", "Weber",
+    "Fischer", "Brown", "Silva", "Kumar", "Moreau", "Huber", "Lopez", "Young", "Baker", "Steiner",
+    "Frei", "Olsen", "Kowalski", "Nguyen",
 ];
 
 const WORDS: [&str; 48] = [
-    "coffee", "grinder", "espresso", "filter", "kettle", "mug", "roast", "beans", "milk", "foam", "scale",
-    "press", "travel", "gift", "organic", "dark", "light", "decaf", "subscription", "guide", "brewing",
-    "water", "temperature", "recipe", "morning", "office", "machine", "cleaning", "repair", "warranty",
-    "summer", "winter", "sale", "new", "best", "compare", "review", "story", "farm", "ethiopia", "colombia",
-    "brazil", "kenya", "blend", "single", "origin", "cold", "brew",
+    "coffee",
+    "grinder",
+    "espresso",
+    "filter",
+    "kettle",
+    "mug",
+    "roast",
+    "beans",
+    "milk",
+    "foam",
+    "scale",
+    "press",
+    "travel",
+    "gift",
+    "organic",
+    "dark",
+    "light",
+    "decaf",
+    "subscription",
+    "guide",
+    "brewing",
+    "water",
+    "temperature",
+    "recipe",
+    "morning",
+    "office",
+    "machine",
+    "cleaning",
+    "repair",
+    "warranty",
+    "summer",
+    "winter",
+    "sale",
+    "new",
+    "best",
+    "compare",
+    "review",
+    "story",
+    "farm",
+    "ethiopia",
+    "colombia",
+    "brazil",
+    "kenya",
+    "blend",
+    "single",
+    "origin",
+    "cold",
+    "brew",
 ];

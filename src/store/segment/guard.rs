@@ -252,15 +252,6 @@ mod tests {
 
     #[test]
     fn what_a_page_may_claim() {
-        // Kind, bytes decompressed, bytes, then the header of that kind with the values; ZigZag.
-        let page = |kind: u8, uncompressed: &[u8], field: u8, values: &[u8]| {
-            let mut bytes = vec![0x15, kind << 1, 0x15];
-            bytes.extend_from_slice(uncompressed);
-            bytes.extend_from_slice(&[0x15, 2, (field - 3) << 4 | 0x0c, 0x15]);
-            bytes.extend_from_slice(values);
-            bytes.extend_from_slice(&[0, 0]);
-            bytes
-        };
         for (bytes, good) in [
             (page(0, &[200, 1], 5, &[20]), true),
             (page(0, &[201, 1], 5, &[20]), false),

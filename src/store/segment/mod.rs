@@ -23,7 +23,11 @@
 //! CRC-32 of each row group; that of the tail itself is in the [`Summary`], which is kept elsewhere.
 //! [`Segment::open`] checks the tail and [`Segment::read`] a row group before either is decoded.
 //! A file that comes without a [`Summary`], as an export that is imported, can only be held to be what
-//! it claims; what it may claim is bounded.
+//! it claims; what it may claim is bounded (`guard`, `thrift`), and a panic of the decoder is caught.
+//!
+//! # Beside segments
+//! [`UsersWriter`] writes users, and [`Table`] reads events or users out of any Parquet file that has the
+//! right columns: what was exported, or what another program made of that.
 
 mod decode;
 mod footer;

@@ -103,7 +103,7 @@ fn plain(count: usize) -> Vec<Owned> {
         received_at: 1_700_000_000_000 + n as i64 * 1000,
         via: Via::Public,
         kind: (n % 7 != 3).then(|| ("page view".to_owned(), 1_700_000_000_000 + n as i64 * 990)),
-        user_id: (n % 7 == 3 || n % 5 != 0).then(|| format!("user-{}", n % 1009)),
+        user_id: (n % 7 == 3 || !n.is_multiple_of(5)).then(|| format!("user-{}", n % 1009)),
         attributes: format!(r#"{{"page":"/{}"}}"#, n % 13),
     };
     (0..count).map(event).collect()
