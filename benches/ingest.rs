@@ -80,7 +80,7 @@ fn merge(criterion: &mut Criterion) {
 fn commit(criterion: &mut Criterion) {
     let dir = folder();
     let store = Arc::new(Store::open(dir.path()).expect("a store"));
-    let flusher = store.flusher().expect("the store's file");
+    let flusher = store.flusher();
     let writer = Writer::start(Arc::clone(&store), flusher).expect("threads");
     let event = Event {
         account: ACCOUNT,

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -25,6 +25,12 @@ pub const STOP_MAX: Duration = Duration::from_secs(10);
 /// How long to wait for a directory that somebody holds without listening: a server that is starting
 /// or stopping, or a command.
 pub const BUSY_MAX: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether something is to be sealed, merged or erased.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// How far the compactor stands behind everything else.
+const KEEPER_NICENESS: i32 = 10;
 
 /// The account of the first run.
 const FIRST_ACCOUNT: &str = "default";
@@ -65,8 +71,7 @@ impl Opened {
     /// [`Error`], ready to be shown to a person.
     pub fn open(directory: Directory) -> Result<Opened, Error> {
         let store = Arc::new(Store::open_in(directory)?);
-        let flusher = store.flusher()?;
-        let writer = Writer::start(Arc::clone(&store), flusher).map_err(Error::Thread)?;
+        let writer = Writer::start(Arc::clone(&store), store.flusher()).map_err(Error::Thread)?;
         Ok(Opened { store, writer: Arc::new(writer) })
     }
 
@@ -92,6 +97,7 @@ pub struct App {
     jobs: Arc<Jobs>,
     running: Running,
     stopping: Arc<AtomicBool>,
+    keeper: JoinHandle<()>,
 }
 
 impl App {
@@ -123,7 +129,8 @@ impl App {
         // Whoever reads this may be gone; that is no reason not to serve.
         let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
         log::info!("listening on http://{address}, data in {}", config.data.display());
-        Ok(App { opened, jobs, running, stopping })
+        let keeper = keep(&opened, &stopping).map_err(Error::Thread)?;
+        Ok(App { opened, jobs, running, stopping, keeper })
     }
 
     /// Ends it: takes no more, answers all that it took, and returns when that is on disk.
@@ -131,7 +138,7 @@ impl App {
     /// # Errors
     /// [`Error::Stuck`] after [`STOP_MAX`].
     pub fn stop(self) -> Result<(), Error> {
-        let App { opened, jobs, running, stopping } = self;
+        let App { opened, jobs, running, stopping, keeper } = self;
         stopping.store(true, SeqCst);
         let began = Instant::now();
         let ending = thread::spawn(move || {
@@ -140,6 +147,10 @@ impl App {
             opened.writer.close();
             jobs.close();
             running.stop();
+            keeper.thread().unpark();
+            if keeper.join().is_err() {
+                log::error!("the compactor panicked");
+            }
             opened.close();
         });
         while !ending.is_finished() {
@@ -154,6 +165,22 @@ impl App {
         log::info!("stopped after {:?}", began.elapsed());
         Ok(())
     }
+}
+
+/// Starts the thread that keeps the store in order, behind everything else.
+fn keep(opened: &Opened, stopping: &Arc<AtomicBool>) -> io::Result<JoinHandle<()>> {
+    let (store, writer) = (Arc::clone(&opened.store), Arc::clone(&opened.writer));
+    let stopping = Arc::clone(stopping);
+    thread::Builder::new().name("compactor".into()).spawn(move || {
+        // On Linux this is about the calling thread (setpriority(2), "C library/kernel differences").
+        if let Err(error) = rustix::process::setpriority_process(None, KEEPER_NICENESS) {
+            log::debug!("the compactor runs with ordinary priority: {error}");
+        }
+        while !stopping.load(SeqCst) {
+            commands::keep(&Context { store: &store, writer: &writer }, &stopping);
+            thread::park_timeout(KEEP_EVERY);
+        }
+    })
 }
 
 /// Takes the directory, waiting for a command that is at work in it, but not for a server.

@@ -41,7 +41,7 @@ struct Whole {
 impl Whole {
     fn start(dir: &Path, script: impl Fn() -> io::Result<()> + Send + 'static) -> Whole {
         let store = Arc::new(Store::open(dir).unwrap());
-        let flush = Box::new(Scripted(store.flusher().unwrap(), Box::new(script)));
+        let flush = Box::new(Scripted(store.flusher(), Box::new(script)));
         let writer = Arc::new(Writer::start(Arc::clone(&store), flush).unwrap());
         let account =
             commands::add(&Context { store: &store, writer: &writer }, "default").unwrap();

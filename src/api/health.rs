@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::{Api, answer};
 use crate::http::{Method, Request, Response};
 use crate::ingest::{Code, Reject};
@@ -9,7 +11,24 @@ use crate::ingest::{Code, Reject};
 /// A flush that takes longer means a disk that hangs.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
 
+/// It accepts, though something that was sealed may be damaged.
+#[derive(Serialize)]
+struct Healthy {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damaged: Vec<String>,
+}
+
 impl Api {
+    /// Files that were found damaged, and why.
+    fn damaged(&self) -> Vec<String> {
+        self.store
+            .damage()
+            .into_iter()
+            .map(|(file, why)| format!("segments/{file}: {why}"))
+            .collect()
+    }
+
     /// 200 when a call would be accepted, else 503 with why.
     pub(super) fn health(&self, request: &Request) -> Response {
         if !matches!(request.method, Method::Get | Method::Head) {
@@ -23,8 +42,7 @@ impl Api {
         } else if self.is_stopping() {
             Reject::new(Code::ShuttingDown, "the server is stopping")
         } else {
-            return Response::json(200, r#"{"status":"ok"}"#)
-                .with_header("Cache-Control", "no-store");
+            return answer::found(&Healthy { status: "ok", damaged: self.damaged() });
         };
         answer::problem(&reject).with_header("Cache-Control", "no-store")
     }

@@ -1,10 +1,12 @@
 //! The command line: arguments in, exit status out. The only room that knows argh.
 
 mod account;
+mod backup;
 mod export;
 mod logging;
 mod serve;
 mod stats;
+mod upkeep;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -19,7 +21,7 @@ use crate::app::{self, BUSY_MAX, Opened};
 use crate::commands::{Command, Failure};
 use crate::config;
 use crate::control::{self, CallError};
-use crate::store::{self, Directory};
+use crate::store::{self, Directory, Store};
 
 /// Keeps users and events that sites and apps send by plain GETs, durably, on one machine.
 #[derive(FromArgs)]
@@ -39,6 +41,11 @@ enum Verb {
     Account(account::Account),
     Export(export::Export),
     Stats(stats::Stats),
+    Compact(upkeep::Compact),
+    Verify(upkeep::Verify),
+    Rebuild(upkeep::Rebuild),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
 }
 
 /// Why a verb failed, and how the process ends for it.
@@ -90,11 +97,16 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             print(concat!("triggerly ", env!("CARGO_PKG_VERSION")));
             Ok(())
         }
-        None => return usage("name a verb: serve, account, export or stats"),
+        None => return usage("name a verb; `triggerly --help` lists them"),
         Some(Verb::Serve(verb)) => verb.run(),
         Some(Verb::Account(verb)) => verb.run(),
         Some(Verb::Export(verb)) => verb.run(),
         Some(Verb::Stats(verb)) => verb.run(),
+        Some(Verb::Compact(verb)) => verb.run(),
+        Some(Verb::Verify(verb)) => verb.run(),
+        Some(Verb::Rebuild(verb)) => verb.run(),
+        Some(Verb::Backup(verb)) => verb.run(),
+        Some(Verb::Restore(verb)) => verb.run(),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -127,14 +139,23 @@ fn print(text: &str) {
 /// Does a command on the store in `dir`: opens it, or asks the server that holds it. With `make` a
 /// directory without a store gets one.
 fn run_command(dir: &Path, command: &Command, make: bool) -> Result<(), Exit> {
+    run_command_into(dir, command, make, &mut io::stdout().lock())
+}
+
+/// The same, with its output wherever it is wanted.
+fn run_command_into(
+    dir: &Path,
+    command: &Command,
+    make: bool,
+    out: &mut dyn Write,
+) -> Result<(), Exit> {
     let began = Instant::now();
-    let mut out = io::stdout().lock();
     loop {
         let locked = if make { Directory::lock(dir) } else { Directory::lock_existing(dir) };
         match locked {
             Ok(directory) => {
                 let opened = Opened::open(directory)?;
-                let done = command.run(&opened.context(), &mut out);
+                let done = command.run(&opened.context(), out);
                 opened.close();
                 return match done {
                     Err(Failure::Output(error)) => output_gone(error),
@@ -144,7 +165,7 @@ fn run_command(dir: &Path, command: &Command, make: bool) -> Result<(), Exit> {
             Err(store::Error::Locked(_)) => {}
             Err(error) => return Err(error.into()),
         }
-        match control::call(dir, command, &mut out) {
+        match control::call(dir, command, out) {
             Ok(()) => return out.flush().or_else(output_gone),
             Err(CallError::Failed(why)) => return Err(Exit::Failed(why)),
             Err(CallError::Output(error)) => return output_gone(error),
@@ -159,6 +180,19 @@ fn run_command(dir: &Path, command: &Command, make: bool) -> Result<(), Exit> {
             }
             Err(CallError::Absent) => thread::sleep(Duration::from_millis(50)),
         }
+    }
+}
+
+/// Rebuilds the keyed state of the store in `dir`. Where no server runs it isn't read first: it may be
+/// what is damaged.
+fn run_rebuild(dir: &Path) -> Result<(), Exit> {
+    match Directory::lock_existing(dir) {
+        Ok(directory) => {
+            let store = Store::rebuild_in(directory)?;
+            writeln!(io::stdout(), "applied={}", store.last_seq()).or_else(output_gone)
+        }
+        Err(store::Error::Locked(_)) => run_command(dir, &Command::Rebuild, false),
+        Err(error) => Err(error.into()),
     }
 }
 

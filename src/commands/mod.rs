@@ -3,13 +3,14 @@
 mod accounts;
 mod export;
 mod stats;
+mod upkeep;
 
 use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::store::{self, Refusal, Store, Writer};
+use crate::store::{self, BackupError, Refusal, Store, Writer};
 
 /// A command, as it travels to the server that holds the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +50,17 @@ pub enum Command {
         /// As JSON.
         json: bool,
     },
+    /// Does now what the compactor does in time.
+    Compact {
+        /// As JSON.
+        json: bool,
+    },
+    /// Reads every byte at rest, and says what is wrong.
+    Verify,
+    /// Builds the keyed state anew from the log.
+    Rebuild,
+    /// Writes everything as it is now.
+    Backup,
 }
 
 /// One of an account's credentials.
@@ -131,8 +143,17 @@ impl Command {
             }
             Command::Export(export) => export.write(context, out),
             Command::Stats { json } => stats::write(context, *json, out),
+            Command::Compact { json } => upkeep::compact(context, *json, out),
+            Command::Verify => upkeep::verify(context, out),
+            Command::Rebuild => upkeep::rebuild(context, out),
+            Command::Backup => match context.store.backup(out) {
+                Ok(_) => Ok(()),
+                Err(BackupError::Store(error)) => Err(error.into()),
+                Err(BackupError::Output(error)) => Err(error.into()),
+            },
         }
     }
 }
 
 pub use accounts::{Shown, add};
+pub use upkeep::keep;

@@ -1,51 +1,72 @@
 //! Stats: how much there is, and where it lies.
 
 use std::io::Write;
-use std::ops::ControlFlow;
 
 use serde::Serialize;
 
 use super::{Context, Failure};
-use crate::model::{Change, Seq};
-use crate::store::{FORMAT_VERSION, Order};
+use crate::model::Seq;
+use crate::store::FORMAT_VERSION;
 
-#[derive(Default, Serialize)]
+#[derive(Serialize)]
 struct Stats {
     format: u32,
     accounts: usize,
     events: u64,
     users: u64,
+    /// The newest position.
     last_seq: Seq,
+    /// Up to where the log lies in segments.
+    sealed_through: Seq,
+    /// Up to where the log is applied to the users, durably.
+    applied: Seq,
+    segments: usize,
+    segment_bytes: u64,
+    /// What isn't sealed yet, and the users.
+    hot_bytes: u64,
     disk_bytes: u64,
+    erasures_pending: usize,
+    damaged: usize,
 }
 
 pub(super) fn write(context: &Context<'_>, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
     let store = context.store;
     let accounts = store.accounts().list();
-    let mut stats = Stats {
-        format: FORMAT_VERSION,
-        accounts: accounts.len(),
-        last_seq: store.last_seq(),
-        disk_bytes: store.sizes().disk_bytes,
-        ..Stats::default()
-    };
-    store.scan(1..=stats.last_seq, Order::Ascending, &mut |_, record| {
-        stats.events += u64::from(matches!(record.change, Change::Event(_)));
-        Ok(ControlFlow::Continue(()))
-    })?;
+    let mut users = 0;
     for account in &accounts {
         for user in store.users(account.id, None) {
             user?;
-            stats.users += 1;
+            users += 1;
         }
     }
+    let sizes = store.sizes()?;
+    let stats = Stats {
+        format: FORMAT_VERSION,
+        accounts: accounts.len(),
+        events: store.event_count()?,
+        users,
+        last_seq: store.last_seq(),
+        sealed_through: sizes.sealed_through,
+        applied: sizes.applied,
+        segments: sizes.segments,
+        segment_bytes: sizes.segment_bytes,
+        hot_bytes: sizes.hot_bytes,
+        disk_bytes: sizes.disk_bytes,
+        erasures_pending: sizes.erasures_pending,
+        damaged: store.damage().len(),
+    };
     if json {
         serde_json::to_writer(&mut *out, &stats).map_err(std::io::Error::from)?;
         writeln!(out)?;
         return Ok(());
     }
-    let Stats { format, accounts, events, users, last_seq, disk_bytes } = stats;
+    let Stats { format, accounts, events, users, last_seq, sealed_through, applied, .. } = stats;
     writeln!(out, "format={format}\naccounts={accounts}\nevents={events}\nusers={users}")?;
-    writeln!(out, "last_seq={last_seq}\ndisk_bytes={disk_bytes}")?;
+    writeln!(out, "last_seq={last_seq}\nsealed_through={sealed_through}\napplied={applied}")?;
+    let Stats { segments, segment_bytes, hot_bytes, disk_bytes, erasures_pending, damaged, .. } =
+        stats;
+    writeln!(out, "segments={segments}\nsegment_bytes={segment_bytes}\nhot_bytes={hot_bytes}")?;
+    writeln!(out, "disk_bytes={disk_bytes}\nerasures_pending={erasures_pending}")?;
+    writeln!(out, "damaged={damaged}")?;
     Ok(())
 }

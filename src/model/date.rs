@@ -42,7 +42,7 @@ impl Date {
     ///
     /// Any number is an instant; those outside [`Date::MIN`]..=[`Date::MAX`] are only written as
     /// the nearer of the two.
-    pub fn from_millis(millis: i64) -> Date {
+    pub const fn from_millis(millis: i64) -> Date {
         Date(millis)
     }
 

@@ -132,7 +132,8 @@ fn take_scope(input: &mut Input<'_>) -> Result<Scope, Malformed> {
     }
 }
 
-fn decode_record(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
+/// Takes one record apart that [`encode_record`] put together.
+pub(super) fn decode_record(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
     let mut input = Input(bytes);
     let kind = input.byte()?;
     let received_at = input.date()?;
@@ -286,6 +287,12 @@ impl<'a> BatchView<'a> {
             return Err(Malformed("its number of records can't be right"));
         }
         Ok(BatchView { first_seq, count, body: input.0 })
+    }
+
+    /// The `seq` of its first record.
+    #[must_use]
+    pub fn first_seq(&self) -> Seq {
+        self.first_seq
     }
 
     /// The `seq` behind its last record.

@@ -87,6 +87,35 @@ impl<'a> Input<'a> {
     }
 }
 
+/// A value of a tree: a format and a checksum over key and body in front of what `write` puts.
+pub(super) fn seal_as(format: u8, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut value = vec![format, 0, 0, 0, 0];
+    write(&mut value);
+    let crc = checksum(key, &value[5..]);
+    value[1..5].copy_from_slice(&crc.to_le_bytes());
+    value
+}
+
+/// Checks a value and takes format and checksum off.
+pub(super) fn open_as<'a>(format: u8, key: &[u8], value: &'a [u8]) -> Result<Input<'a>, Malformed> {
+    let mut input = Input(value);
+    if input.byte()? != format {
+        return Err(Malformed("it is in a format that this program doesn't know"));
+    }
+    let crc = u32::from_le_bytes(input.array()?);
+    if checksum(key, input.0) != crc {
+        return Err(Malformed("its checksum doesn't match"));
+    }
+    Ok(input)
+}
+
+fn checksum(key: &[u8], body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(body);
+    hasher.finalize()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,6 +27,7 @@ use super::Store;
 use super::batch::ENTRY_BYTES_MAX;
 use super::draft::Draft;
 use super::flush::Flush;
+use super::hot::SLED_SEGMENT_BYTES;
 use super::outcome::{Outcome, Refusal};
 use super::stage::Stage;
 use crate::model::limits::{OBJECT_BYTES_MAX, USER_BYTES_MAX};
@@ -63,9 +64,9 @@ const _: () = {
     assert!(OBJECT_BYTES_MAX + 4 * 1024 < ENTRY_BYTES_MAX);
     assert!(GROUP_BYTES_MAX < ENTRY_BYTES_MAX);
     // 19 entries, the most that a leaf can have, stay below a quarter of a segment.
-    assert!(19 * (ENTRY_BYTES_MAX + 64) < super::SLED_SEGMENT_BYTES / 4);
+    assert!(19 * (ENTRY_BYTES_MAX + 64) < SLED_SEGMENT_BYTES / 4);
     // What a group writes at once is small beside what sled writes before it uses space again.
-    assert!(GROUP_BYTES_MAX + GROUP_USERS_MAX * USER_BYTES_MAX < super::SLED_SEGMENT_BYTES);
+    assert!(GROUP_BYTES_MAX + GROUP_USERS_MAX * USER_BYTES_MAX < SLED_SEGMENT_BYTES);
     // A queue of the largest submissions is bounded by its bytes long before its count.
     assert!(QUEUE_SUBMISSIONS_MAX * OBJECT_BYTES_MAX > QUEUE_BYTES_MAX);
 };
@@ -190,6 +191,12 @@ impl Writer {
         }
     }
 
+    /// Whether submissions wait.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.queued_bytes.load(SeqCst) > 0
+    }
+
     /// Submits and waits for the outcome.
     ///
     /// # Errors
@@ -254,6 +261,7 @@ impl Committer {
         }
         if self.store.failure().is_none() {
             self.store.high_water.note(self.store.last_seq());
+            self.store.high_water.sync();
         }
     }
 
@@ -307,7 +315,10 @@ impl Committer {
 
     /// Appends, flushes and merges. An error means that nobody knows what is on disk.
     fn write(&self, group: Vec<Vec<Draft>>) -> Result<Vec<Outcome>, String> {
-        let mut stage = Stage::new(&self.store);
+        // Another generation of sled takes the place of this one only between two groups.
+        let _committing = self.store.committing();
+        let hot = self.store.tiers.hot();
+        let mut stage = Stage::new(&self.store, &hot);
         let outcomes = group.into_iter().map(|drafts| stage.take(drafts)).collect();
         if let Some(appended) = stage.append().map_err(|error| error.to_string())? {
             let flushing = self.store.pulse.begin();

@@ -8,10 +8,21 @@ use std::path::{Path, PathBuf};
 use super::Error;
 
 /// The format of the directory that this program writes; it reads every older one.
-pub const FORMAT_VERSION: u32 = 1;
+///
+/// 1 had the whole log in sled; 2 has segments, and generations of sled.
+pub const FORMAT_VERSION: u32 = 2;
 
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_PREFIX: &str = "triggerly store ";
+
+/// What `FORMAT` holds while a store is put together.
+const UNFINISHED: &str = "triggerly restore, not finished\n";
+
+/// Says which generation of sled is in force; without it, it is the first.
+const CURRENT_FILE: &str = "CURRENT";
+
+/// What the first generation of sled is called; later ones have a number behind it.
+const GENERATION: &str = "sled";
 
 /// A data directory that this process alone holds, until this value is dropped.
 #[derive(Debug)]
@@ -30,6 +41,26 @@ impl Directory {
     /// [`Error::Locked`] if another process holds it, [`Error::Newer`] and [`Error::NotAStore`] if
     /// it isn't ours to open, [`Error::Io`] if it can't be read or written.
     pub fn lock(path: &Path) -> Result<Directory, Error> {
+        let directory = Directory::hold(path)?;
+        directory.check_format()?;
+        Ok(directory)
+    }
+
+    /// Takes an empty directory for a store that is yet to be put together: until
+    /// [`Directory::finish`], nobody takes it for one.
+    pub(super) fn lock_unfinished(path: &Path) -> Result<Directory, Error> {
+        let directory = Directory::hold(path)?;
+        directory.replace(FORMAT_FILE, UNFINISHED)?;
+        Ok(directory)
+    }
+
+    /// What was put together is a store.
+    pub(super) fn finish(&self) -> Result<(), Error> {
+        self.sync()?;
+        self.write_format()
+    }
+
+    fn hold(path: &Path) -> Result<Directory, Error> {
         let ground = path.ancestors().skip(1).find(|above| above.exists());
         // A relative path ends in nothing, which is the current directory.
         let ground = ground.unwrap_or(Path::new(".")).to_owned();
@@ -51,9 +82,7 @@ impl Directory {
             Err(TryLockError::WouldBlock) => return Err(Error::Locked(path.to_owned())),
             Err(TryLockError::Error(source)) => return Err(Error::io("lock", lock_path)(source)),
         }
-        let directory = Directory { path: path.to_owned(), ground, _lock: lock };
-        directory.check_format()?;
-        Ok(directory)
+        Ok(Directory { path: path.to_owned(), ground, _lock: lock })
     }
 
     /// As [`Directory::lock`], but a directory without a store is an error.
@@ -77,10 +106,12 @@ impl Directory {
                 Some(Ok(found)) if found > FORMAT_VERSION => {
                     Err(Error::Newer { dir: self.path.clone(), found })
                 }
+                // What an older program doesn't know comes with the first writing.
+                Some(Ok(found)) if found < FORMAT_VERSION => self.write_format(),
                 Some(Ok(_)) => Ok(()),
                 _ => Err(self.not_a_store(format!("{FORMAT_FILE} holds {:?}", head(&text)))),
             },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.write_format(&path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.claim(),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 Err(self.not_a_store(format!("{FORMAT_FILE} isn't text")))
             }
@@ -88,21 +119,31 @@ impl Directory {
         }
     }
 
-    /// Claims a directory that has no store yet. The name appears with its content or not at all.
-    fn write_format(&self, path: &Path) -> Result<(), Error> {
-        if self.sled_path().exists() {
+    /// Claims a directory that has no store yet.
+    fn claim(&self) -> Result<(), Error> {
+        if self.path.join(GENERATION).exists() || self.segments_path().exists() {
             return Err(self.not_a_store(format!("{FORMAT_FILE} is missing")));
         }
+        // Before sled makes anything: its files without this one are not a store.
+        self.write_format()
+    }
+
+    fn write_format(&self) -> Result<(), Error> {
+        self.replace(FORMAT_FILE, &format!("{FORMAT_PREFIX}{FORMAT_VERSION}\n"))
+    }
+
+    /// Writes a small file. Its name appears with its content, durably, or not at all.
+    fn replace(&self, name: &str, content: &str) -> Result<(), Error> {
+        let path = self.path.join(name);
         let fresh = path.with_extension("new");
         let write = || -> io::Result<()> {
             let mut file = File::create(&fresh)?;
-            writeln!(file, "{FORMAT_PREFIX}{FORMAT_VERSION}")?;
+            file.write_all(content.as_bytes())?;
             file.sync_all()?;
-            fs::rename(&fresh, path)?;
-            // Before sled makes anything: its files without this one are not a store.
+            fs::rename(&fresh, &path)?;
             File::open(&self.path)?.sync_all()
         };
-        write().map_err(Error::io("write", path))
+        write().map_err(Error::io("write", &path))
     }
 
     fn not_a_store(&self, why: String) -> Error {
@@ -115,15 +156,96 @@ impl Directory {
         &self.path
     }
 
-    /// Where sled keeps its file.
+    /// Where the generation of sled that is in force lies.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and [`Error::Damaged`] if the file that names it names something else.
+    pub fn sled_path(&self) -> Result<PathBuf, Error> {
+        let path = self.path.join(CURRENT_FILE);
+        match fs::read_to_string(&path) {
+            Ok(text) => match generation(text.trim_end()) {
+                Some(_) => Ok(self.path.join(text.trim_end())),
+                None => Err(Error::Damaged {
+                    place: path.display().to_string(),
+                    why: format!("it names no generation, but {:?}", head(&text)),
+                }),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(self.path.join(GENERATION)),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Error::Damaged {
+                place: path.display().to_string(),
+                why: "it isn't text".to_owned(),
+            }),
+            Err(source) => Err(Error::io("read", path)(source)),
+        }
+    }
+
+    /// Where the generation after the one in force is to lie.
+    pub(super) fn next_sled_path(&self) -> Result<PathBuf, Error> {
+        let current = self.sled_path()?;
+        let name = current.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        Ok(self.path.join(format!("{GENERATION}-{}", generation(name).unwrap_or(1) + 1)))
+    }
+
+    /// Puts a generation in force, durably.
+    pub(super) fn set_current(&self, sled_path: &Path) -> Result<(), Error> {
+        let name = sled_path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        self.replace(CURRENT_FILE, &format!("{name}\n"))
+    }
+
+    /// Makes a generation's names durable.
+    pub(super) fn sync_dir(&self, path: &Path) -> Result<(), Error> {
+        for dir in [path, &self.path] {
+            File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::io("sync", dir))?;
+        }
+        Ok(())
+    }
+
+    /// Removes what a crash left behind: generations that aren't in force, and files half written.
+    /// Segments are kept if `is_known`; files of other names are somebody else's.
+    pub(super) fn tidy(&self, is_known: &dyn Fn(&str) -> bool) -> Result<(), Error> {
+        let current = self.sled_path()?;
+        let entries = fs::read_dir(&self.path).map_err(Error::io("read", &self.path))?;
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            let removed = if generation(name).is_some() && path != current {
+                fs::remove_dir_all(&path)
+            } else if name == "verify" || name == "spool" {
+                fs::remove_dir_all(&path)
+            } else if name.ends_with(".new") {
+                fs::remove_file(&path)
+            } else {
+                continue;
+            };
+            removed.map_err(Error::io("remove", path))?;
+        }
+        let dir = self.segments_path();
+        for path in fs::read_dir(&dir).map_err(Error::io("read", &dir))?.flatten() {
+            let path = path.path();
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            if is_segment_name(name) && !is_known(name) {
+                log::info!("removing segments/{name}, which a crash left behind");
+                fs::remove_file(&path).map_err(Error::io("remove", path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the directory of segments, if it isn't there.
+    pub(super) fn make_segments_dir(&self) -> Result<PathBuf, Error> {
+        let path = self.segments_path();
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
+        made.map(|()| path.clone()).map_err(Error::io("make", path))
+    }
+
+    /// Where the sealed segments lie.
     #[must_use]
-    pub fn sled_path(&self) -> PathBuf {
-        self.path.join("sled")
+    pub fn segments_path(&self) -> PathBuf {
+        self.path.join("segments")
     }
 
     /// Makes the names of what was made durable: the files in it, and the directories down to it.
     pub(super) fn sync(&self) -> Result<(), Error> {
-        let sled = self.sled_path();
+        let sled = self.sled_path()?;
         let made = sled.ancestors().take_while(|path| *path != self.ground);
         for path in made.chain([self.ground.as_path()]) {
             let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
@@ -135,6 +257,28 @@ impl Directory {
             }
         }
         Ok(())
+    }
+}
+
+/// The number of a generation by its name.
+fn generation(name: &str) -> Option<u64> {
+    if name == GENERATION {
+        return Some(1);
+    }
+    name.strip_prefix(GENERATION)?.strip_prefix('-')?.parse().ok().filter(|number| *number > 1)
+}
+
+/// Whether a name is one that segments have, finished or not.
+pub(super) fn is_segment_name(name: &str) -> bool {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match name.split_once('.') {
+        Some((stem, "parquet")) => {
+            let mut parts = stem.split('-');
+            parts.by_ref().take(4).filter(|part| number(part)).count() == 4
+                && parts.next().is_none()
+        }
+        Some((stem, "new")) => number(stem),
+        _ => false,
     }
 }
 
@@ -169,7 +313,8 @@ mod tests {
     fn formats() {
         for (text, ok) in [
             ("triggerly store 1\n", true),
-            ("triggerly store 2\n", false),
+            ("triggerly store 2\n", true),
+            ("triggerly store 3\n", false),
             ("triggerly store x\n", false),
             ("something else", false),
             ("", false),

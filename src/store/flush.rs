@@ -2,9 +2,11 @@
 //!
 //! The committer is written against [`Flush`], so that tests can let it fail, dawdle or count.
 
-use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::sync::Arc;
+
+use super::hot::Hot;
+use super::tiers::Tiers;
 
 /// Makes everything written so far durable.
 pub trait Flush: Send {
@@ -16,26 +18,17 @@ pub trait Flush: Send {
     fn flush(&self) -> io::Result<()>;
 }
 
-/// The real thing.
-pub(super) struct SledFlush {
-    db: sled::Db,
-    file: File,
-}
+/// The real thing: flushes the generation that is in force.
+pub(super) struct HotFlush(pub Arc<Tiers>);
 
-impl SledFlush {
-    /// `path` is sled's file.
-    pub fn new(db: sled::Db, path: &Path) -> io::Result<SledFlush> {
-        Ok(SledFlush { db, file: File::open(path)? })
+impl Flush for HotFlush {
+    fn flush(&self) -> io::Result<()> {
+        self.0.hot().flush()
     }
 }
 
-impl Flush for SledFlush {
+impl Flush for Hot {
     fn flush(&self) -> io::Result<()> {
-        self.db.flush().map_err(|source| match source {
-            sled::Error::Io(source) => source,
-            other => io::Error::other(other.to_string()),
-        })?;
-        // sled stops at sync_file_range, which leaves the disk's cache and the file's length behind.
-        self.file.sync_data()
+        Hot::flush(self)
     }
 }

@@ -1,16 +1,13 @@
-//! The log behind its narrow seam: append a batch, read batches from a `seq`.
+//! The log behind its narrow seam: append batches, read records from a `seq`.
 //!
 //! Everything above it (committer, state, readers) asks for no more than [`Log`], so that another
-//! engine can hold it one day. Here it is a sled tree that is only ever appended to.
+//! engine can hold it one day. Here it lies in tiers: see `tiers`.
 
 use std::ops::{ControlFlow, RangeInclusive};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use sled::{IVec, Tree};
-
-use super::batch::{BatchView, EncodedBatch};
-use super::{Error, walk};
-use crate::model::Seq;
+use super::Error;
+use super::batch::EncodedBatch;
+use crate::model::{AccountId, Date, Record, Seq};
 
 /// In which order records are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +18,74 @@ pub enum Order {
     Descending,
 }
 
-/// What a visitor of batches says after each: go on or stop, or what went wrong.
+/// What a visitor of records says after each: go on or stop, or what went wrong.
 pub type Step = Result<ControlFlow<()>, Error>;
 
-/// An append-only sequence of batches.
+/// What is shown each record.
+pub type Visit<'v> = &'v mut dyn FnMut(Seq, &Record<'_>) -> Step;
+
+/// Which part of the log is read. All but the range are hints: they let a reader leave out what can't
+/// matter, and he may still be shown some of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// These positions.
+    pub range: RangeInclusive<Seq>,
+    /// Records of this account only.
+    pub account: Option<AccountId>,
+    /// Events or updates of this user only.
+    pub user_id: Option<String>,
+    /// Events from this date on only; asks for no updates of users.
+    pub from: Option<Date>,
+    /// Events before this date only; asks for no updates of users.
+    pub to: Option<Date>,
+    /// One kind only.
+    pub kind: Option<Kind>,
+    /// Also what is said of accounts and of the store itself, in the sealed part of the log.
+    pub controls: bool,
+}
+
+/// What a record is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Something happened.
+    Events,
+    /// A user was described.
+    Users,
+    /// Neither: only what is said of accounts and of the store itself.
+    None,
+}
+
+impl Selection {
+    /// All records of a range.
+    #[must_use]
+    pub fn of(range: RangeInclusive<Seq>) -> Selection {
+        Selection {
+            range,
+            account: None,
+            user_id: None,
+            from: None,
+            to: None,
+            kind: None,
+            controls: true,
+        }
+    }
+
+    /// The same, of one account's events.
+    #[must_use]
+    pub fn events_of(self, account: AccountId) -> Selection {
+        let kind = Some(Kind::Events);
+        Selection { account: Some(account), kind, controls: false, ..self }
+    }
+}
+
+/// What could not be read and was left out, since it is damaged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Records, at the most.
+    pub records: u64,
+}
+
+/// An append-only sequence of records.
 pub trait Log: Send + Sync {
     /// The `seq` that the next record will get.
     fn next_seq(&self) -> Seq;
@@ -39,111 +100,11 @@ pub trait Log: Send + Sync {
     /// If they don't follow on [`Log::next_seq`]: there is one appending thread, and it knows.
     fn append(&self, batches: &[EncodedBatch]) -> Result<(), Error>;
 
-    /// Shows `visit` every batch that holds a record of `range`, in either order, in bounded memory.
+    /// Shows `visit` the selected records in either order, in bounded memory. What is erased may still
+    /// be among them. A sealed part that is damaged is left out, and counted.
     ///
     /// # Errors
-    /// [`Error`] if the log can't be read or is damaged, and whatever `visit` returns.
-    fn read(
-        &self,
-        range: RangeInclusive<Seq>,
-        order: Order,
-        visit: Batches<'_>,
-    ) -> Result<(), Error>;
-}
-
-/// What is shown each batch.
-pub type Batches<'v> = &'v mut dyn FnMut(BatchView<'_>) -> Step;
-
-/// The log as a sled tree: first `seq`, big-endian, to batch.
-pub(super) struct SledLog {
-    tree: Tree,
-    next_seq: AtomicU64,
-}
-
-impl SledLog {
-    /// Finds the end of what the tree holds.
-    pub fn new(tree: Tree) -> Result<SledLog, Error> {
-        let next_seq = match tree.last().map_err(Error::sled("read the log"))? {
-            Some((key, value)) => view(&key, &value)?.end_seq(),
-            None => 1,
-        };
-        Ok(SledLog { tree, next_seq: AtomicU64::new(next_seq) })
-    }
-}
-
-impl Log for SledLog {
-    fn next_seq(&self) -> Seq {
-        self.next_seq.load(Relaxed)
-    }
-
-    fn append(&self, batches: &[EncodedBatch]) -> Result<(), Error> {
-        let mut next_seq = self.next_seq();
-        for batch in batches {
-            assert_eq!(batch.first_seq(), next_seq, "one thread appends, and in order");
-            next_seq += batch.count();
-        }
-        match batches {
-            [one] => self.tree.insert(one.first_seq().to_be_bytes(), one.bytes()).map(drop),
-            several => {
-                let mut together = sled::Batch::default();
-                for batch in several {
-                    together.insert(&batch.first_seq().to_be_bytes(), batch.bytes());
-                }
-                self.tree.apply_batch(together)
-            }
-        }
-        .map_err(Error::sled("append to the log"))?;
-        self.next_seq.store(next_seq, Relaxed);
-        Ok(())
-    }
-
-    fn read(
-        &self,
-        range: RangeInclusive<Seq>,
-        order: Order,
-        visit: Batches<'_>,
-    ) -> Result<(), Error> {
-        // The batch that `start` lies in may begin before it.
-        let start_key = range.start().to_be_bytes();
-        let start = match self.tree.range(..=start_key).next_back() {
-            Some(entry) => entry.map_err(Error::sled("read the log"))?.0,
-            None => IVec::from(&start_key),
-        };
-        let keys = start..=IVec::from(&range.end().to_be_bytes());
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let mut show = |entry: sled::Result<(IVec, IVec)>| -> Step {
-            let (key, value) = entry.map_err(Error::sled("read the log"))?;
-            let batch = view(&key, &value)?;
-            if batch.end_seq() <= *range.start() {
-                return Ok(ControlFlow::Continue(()));
-            }
-            visit(batch)
-        };
-        let mut entries: Box<dyn Iterator<Item = _>> = match order {
-            Order::Ascending => Box::new(walk::ascending(&self.tree, keys)),
-            Order::Descending => Box::new(walk::descending(&self.tree, keys)),
-        };
-        entries
-            .try_for_each(|entry| match show(entry) {
-                Ok(ControlFlow::Continue(())) => ControlFlow::Continue(()),
-                Ok(ControlFlow::Break(())) => ControlFlow::Break(Ok(())),
-                Err(error) => ControlFlow::Break(Err(error)),
-            })
-            .break_value()
-            .unwrap_or(Ok(()))
-    }
-}
-
-fn view<'a>(key: &IVec, value: &'a IVec) -> Result<BatchView<'a>, Error> {
-    let damaged = |why: &str| Error::Damaged {
-        place: format!(
-            "the log's batch {}",
-            key.iter().map(|b| format!("{b:02x}")).collect::<String>()
-        ),
-        why: why.to_owned(),
-    };
-    let first_seq = key.as_ref().try_into().map_err(|_| damaged("its key isn't a position"))?;
-    BatchView::decode(Seq::from_be_bytes(first_seq), value).map_err(|error| damaged(error.0))
+    /// [`Error`] if the log can't be read or its hot end is damaged, and whatever `visit` returns.
+    fn read(&self, selection: &Selection, order: Order, visit: Visit<'_>)
+    -> Result<Missing, Error>;
 }

@@ -47,56 +47,58 @@
 //! - Its cache evicts only after 64 accesses to one of its 256 shards, so a scan that touches each
 //!   page once keeps everything: 240 MB for a log of 256 MB. `walk` touches more often: 45 MB.
 
+mod backup;
 mod batch;
 mod codec;
 mod committer;
+mod compactor;
 mod directory;
 mod draft;
+mod fault;
 mod flush;
 mod high_water;
+mod holes;
+mod hot;
 mod log;
+mod manifest;
 mod outcome;
 mod pulse;
 mod reader;
+mod sealed;
 pub mod segment;
 mod stage;
 mod state;
+mod tiers;
+mod verify;
 mod walk;
 
+pub use backup::{BackedUp, BackupError, RestoreError, check as check_backup, restore};
 pub use batch::{BatchView, ENTRY_BYTES_MAX, EncodedBatch};
 pub use committer::{
     Done, GROUP_BYTES_MAX, GROUP_RECORDS_MAX, GROUP_USERS_MAX, QUEUE_BYTES_MAX,
     QUEUE_SUBMISSIONS_MAX, Writer,
 };
+pub use compactor::{Compacted, ERASED_WITHIN, Pace, Renewal, SEAL_AGE, SEAL_BYTES, Urgency};
 pub use directory::{Directory, FORMAT_VERSION};
 pub use draft::Draft;
 pub use flush::Flush;
-pub use log::{Batches, Log, Order, Step};
+pub use log::{Kind, Log, Missing, Order, Selection, Step, Visit};
 pub use outcome::{Outcome, Receipt, Refusal};
 pub use reader::Sizes;
+pub use verify::{Finding, Verified};
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use crate::model::{Accounts, Seq};
 use high_water::HighWater;
-use log::SledLog;
+use hot::Hot;
 use pulse::Pulse;
-use state::State;
-
-/// Bytes of pages that sled keeps in memory.
-const CACHE_BYTES: u64 = 16 * 1024 * 1024;
-
-/// How long sled's threads may keep its file after its store was closed.
-const LINGER_MAX: Duration = Duration::from_secs(2);
-
-/// Bytes of one segment of sled's file: four times the largest page that isn't put aside into a
-/// file of its own.
-const SLED_SEGMENT_BYTES: usize = 8 * 1024 * 1024;
+use tiers::Tiers;
 
 /// What went wrong with the store itself, for the person who runs it.
 #[derive(Debug, thiserror::Error)]
@@ -151,6 +153,9 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// It was told to stop before it was done.
+    #[error("it was told to stop before it was done; start it again")]
+    Stopped,
 }
 
 impl Error {
@@ -164,17 +169,26 @@ impl Error {
     }
 }
 
-/// An open store. Everything may read through it; [`Writer`] alone changes it.
+/// An open store. Everything may read through it; [`Writer`] alone adds to it, and
+/// [`Store::compact`] moves what is there.
 pub struct Store {
-    db: sled::Db,
-    log: Box<dyn Log>,
-    state: State,
+    tiers: Arc<Tiers>,
     accounts: RwLock<Arc<Accounts>>,
     /// The newest record that a flush has covered and that is merged.
     durable: AtomicU64,
     pulse: Pulse,
     high_water: HighWater,
     failure: OnceLock<String>,
+    /// Held while a group is written.
+    committing: Mutex<()>,
+    /// Held while something is compacted.
+    compacting: Mutex<()>,
+    /// Up to where the hot end's bytes aren't counted yet.
+    uncounted: Mutex<Option<Seq>>,
+    /// What was seen when expired events were last looked for: the newest erasure, how far it was sealed.
+    expired_looked_at: Mutex<(Seq, Seq)>,
+    /// Bytes of sled's file when it was last looked at whether that is too much.
+    bloat_looked_at: AtomicU64,
     /// Last, so that nobody else has the lock while sled still has its files.
     directory: Directory,
 }
@@ -208,45 +222,58 @@ impl Store {
 
     /// sled may panic on a damaged file; a person deserves a sentence.
     fn prepare(directory: Directory, rebuild: bool) -> Result<Store, Error> {
-        let place = directory.sled_path().display().to_string();
+        let place = directory.path().join("sled").display().to_string();
         catch_unwind(AssertUnwindSafe(|| Store::prepare_here(directory, rebuild))).unwrap_or_else(
             |_| Err(Error::Damaged { place, why: "sled can't make sense of it".to_owned() }),
         )
     }
 
     fn prepare_here(directory: Directory, rebuild: bool) -> Result<Store, Error> {
-        let path = directory.sled_path();
-        let db = open_sled(&path)?;
-        let log = SledLog::new(db.open_tree("log").map_err(Error::sled("open the log"))?)?;
-        let state = State::new(db.open_tree("state").map_err(Error::sled("open the state"))?);
+        let path = directory.sled_path()?;
+        let hot = Hot::open(&path)?;
         directory.sync()?;
+        let segments = directory.make_segments_dir()?;
+        let tiers = Arc::new(Tiers::open(hot, segments)?);
+        let last_seq = tiers.next_seq() - 1;
         let store = Store {
-            db,
-            log: Box::new(log),
-            state,
+            tiers,
             accounts: RwLock::default(),
             durable: AtomicU64::new(0),
             pulse: Pulse::default(),
             high_water: HighWater::open(directory.path())?,
             failure: OnceLock::new(),
+            committing: Mutex::default(),
+            compacting: Mutex::default(),
+            uncounted: Mutex::new(Some(last_seq)),
+            expired_looked_at: Mutex::default(),
+            bloat_looked_at: AtomicU64::new(0),
             directory,
         };
-        let last_seq = store.log.next_seq() - 1;
-        store.high_water.check(last_seq)?;
-        let flusher = store.flusher()?;
-        let flush = || flusher.flush().map_err(Error::io("sync", &path));
-        let rebuild = rebuild || store.state.is_being_rebuilt()?;
-        if rebuild {
-            store.state.begin_rebuild(flusher.as_ref())?;
-        }
-        let accounts = state::replay(store.log.as_ref(), &store.state, flusher.as_ref())?;
+        let (tiers, view) = (&store.tiers, store.tiers.view());
+        store.high_water.check(last_seq, view.position.step)?;
+        // Only now is it known that what nobody knows of is of no use.
+        store.directory.tidy(&|name| view.all().any(|sealed| sealed.name() == name))?;
+        let hot = tiers.hot();
+        let flush = || hot.flush().map_err(Error::io("sync", &path));
+        let accounts = if rebuild {
+            store.durable.store(last_seq, SeqCst);
+            store.rebuild(&Pace { go_on: &|| true })?;
+            tiers.hot().state.accounts()?
+        } else if hot.state.is_being_rebuilt()? {
+            // A program of the first format was cut short at it, and there was nothing sealed then.
+            hot.state.begin_rebuild(hot.as_ref())?;
+            let accounts = state::replay(tiers.as_ref(), tiers.as_ref(), &hot.state, hot.as_ref())?;
+            flush()?;
+            hot.state.end_rebuild()?;
+            accounts
+        } else {
+            state::replay(tiers.as_ref(), tiers.as_ref(), &hot.state, hot.as_ref())?
+        };
         // What a crash left in the kernel's hands only may be shown from here on.
         flush()?;
-        if rebuild {
-            store.state.end_rebuild()?;
-            flush()?;
-        }
+        drop(hot);
         store.high_water.note(last_seq);
+        store.high_water.sync();
         store.durable.store(last_seq, SeqCst);
         store.publish(Arc::new(accounts));
         Ok(store)
@@ -288,44 +315,14 @@ impl Store {
     }
 
     /// What makes everything that was written durable.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if sled's file can't be opened for syncing.
-    pub fn flusher(&self) -> Result<Box<dyn Flush>, Error> {
-        let path = self.directory.sled_path().join("db");
-        flush::SledFlush::new(self.db.clone(), &path)
-            .map(|flush| Box::new(flush) as Box<dyn Flush>)
-            .map_err(Error::io("open", path))
+    #[must_use]
+    pub fn flusher(&self) -> Box<dyn Flush> {
+        Box::new(flush::HotFlush(Arc::clone(&self.tiers)))
     }
-}
 
-/// Opens sled with settings that make its memory bounded and its flush ours to call.
-fn open_sled(path: &Path) -> Result<sled::Db, Error> {
-    let config = sled::Config::default()
-        .path(path)
-        .cache_capacity(CACHE_BYTES)
-        .segment_size(SLED_SEGMENT_BYTES)
-        // Its own timed flush acknowledges nothing; ours does.
-        .flush_every_ms(None);
-    let began = Instant::now();
-    loop {
-        match config.open() {
-            Ok(db) => return Ok(db),
-            // The directory is ours. Threads of whoever had it before may keep the file a little.
-            Err(sled::Error::Io(error)) if is_locked(&error) && began.elapsed() < LINGER_MAX => {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            Err(sled::Error::Io(source)) => return Err(Error::io("open", path)(source)),
-            Err(other) => {
-                let place = path.display().to_string();
-                return Err(Error::Damaged { place, why: other.to_string() });
-            }
-        }
+    fn committing(&self) -> MutexGuard<'_, ()> {
+        self.committing.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn is_locked(error: &io::Error) -> bool {
-    error.to_string().contains("could not acquire lock")
 }
 
 #[cfg(test)]

@@ -4,17 +4,32 @@ use std::fs;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::path::Path;
 
-use super::log::{Order, Step};
+use super::log::{Log, Missing, Order, Selection, Step, Visit};
 use super::state::UserEntry;
 use super::{Error, Store};
 use crate::model::record::Progress;
 use crate::model::{AccountId, Record, Seq, User};
 
-/// How much lies on disk.
+/// Records after which a reader looks for erasures that came meanwhile.
+const ERASURES_EVERY: u32 = 1_024;
+
+/// How much lies on disk, and where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
     /// Bytes of every file in the data directory, as the file system accounts for them.
     pub disk_bytes: u64,
+    /// Bytes of sled's files: the hot end of the log, and the keyed state.
+    pub hot_bytes: u64,
+    /// Sealed segments.
+    pub segments: usize,
+    /// Their bytes.
+    pub segment_bytes: u64,
+    /// Up to where the log is sealed.
+    pub sealed_through: Seq,
+    /// Up to where the log is certainly applied to the keyed state.
+    pub applied: Seq,
+    /// Erasures that aren't done at rest yet.
+    pub erasures_pending: usize,
 }
 
 impl Store {
@@ -23,7 +38,7 @@ impl Store {
     /// # Errors
     /// [`Error`] if it can't be read or is damaged.
     pub fn user(&self, account: AccountId, id: &str) -> Result<Option<User>, Error> {
-        self.state.user(account, id)
+        self.tiers.hot().state.user(account, id)
     }
 
     /// An account's users in the order of their ids (as bytes), those behind `after` if given.
@@ -31,8 +46,8 @@ impl Store {
         &self,
         account: AccountId,
         after: Option<&str>,
-    ) -> impl Iterator<Item = Result<UserEntry, Error>> + '_ {
-        self.state.users(account, after)
+    ) -> impl Iterator<Item = Result<UserEntry, Error>> + use<> {
+        self.tiers.hot().state.users(account, after)
     }
 
     /// How far imports of users, or of events, into an account have come.
@@ -40,64 +55,101 @@ impl Store {
     /// # Errors
     /// [`Error`] if it can't be read or is damaged.
     pub fn imports(&self, account: AccountId, users: bool) -> Result<Vec<Progress>, Error> {
-        self.state.imports(account, users)
+        self.tiers.hot().state.imports(account, users)
     }
 
     /// Shows `visit` the durable records of `range` in order, until it says to stop.
     ///
     /// # Errors
-    /// [`Error`] if the log can't be read or is damaged, and whatever `visit` returns.
+    /// As [`Store::select`].
     pub fn scan(
         &self,
         range: RangeInclusive<Seq>,
         order: Order,
-        visit: &mut dyn FnMut(Seq, &Record<'_>) -> Step,
+        visit: Visit<'_>,
     ) -> Result<(), Error> {
-        let range = *range.start()..=(*range.end()).min(self.last_seq());
-        if range.is_empty() {
-            return Ok(());
+        self.select(&Selection::of(range), order, visit).map(drop)
+    }
+
+    /// Shows `visit` the durable records that are selected, in order, until it says to stop. What is
+    /// erased isn't among them. Says how much was left out because it is damaged.
+    ///
+    /// # Errors
+    /// [`Error`] if the log can't be read or its hot end is damaged, and whatever `visit` returns.
+    pub fn select(
+        &self,
+        selection: &Selection,
+        order: Order,
+        visit: Visit<'_>,
+    ) -> Result<Missing, Error> {
+        let (start, end) = (*selection.range.start(), *selection.range.end());
+        let selection = Selection { range: start..=end.min(self.last_seq()), ..selection.clone() };
+        if selection.range.is_empty() {
+            return Ok(Missing::default());
         }
-        let mut show = |seq: Seq, record: &Record<'_>| -> Step {
-            if range.contains(&seq) { visit(seq, record) } else { Ok(ControlFlow::Continue(())) }
-        };
-        self.log.read(range.clone(), order, &mut |batch| {
-            let records = batch.records().map(|entry| {
-                entry.map_err(|error| Error::Damaged {
-                    place: format!("the batch that ends before record {}", batch.end_seq()),
-                    why: error.0.to_owned(),
-                })
-            });
-            match order {
-                Order::Ascending => {
-                    for entry in records {
-                        let (seq, record) = entry?;
-                        if show(seq, &record)?.is_break() {
-                            return Ok(ControlFlow::Break(()));
-                        }
-                    }
-                }
-                Order::Descending => {
-                    let records = records.collect::<Result<Vec<_>, _>>()?;
-                    for (seq, record) in records.iter().rev() {
-                        if show(*seq, record)?.is_break() {
-                            return Ok(ControlFlow::Break(()));
-                        }
-                    }
-                }
+        let mut view = self.tiers.view();
+        let mut since = 0;
+        self.tiers.read(&selection, order, &mut |seq: Seq, record: &Record<'_>| -> Step {
+            since += 1;
+            if since == ERASURES_EVERY {
+                since = 0;
+                view = self.tiers.view();
             }
-            Ok(ControlFlow::Continue(()))
+            if view.erasures.take(seq, record) {
+                return Ok(ControlFlow::Continue(()));
+            }
+            visit(seq, record)
         })
     }
 
-    /// How much lies on disk.
+    /// How many events there are of each account, without looking at what is sealed; those that are
+    /// erased but not yet gone count.
+    ///
+    /// # Errors
+    /// [`Error`] if the hot end can't be read or is damaged.
+    pub fn event_count(&self) -> Result<u64, Error> {
+        let view = self.tiers.view();
+        let mut events = view.all().map(|sealed| sealed.summary.events).sum();
+        let from = view.position.sealed_through + 1;
+        self.scan(from..=Seq::MAX, Order::Ascending, &mut |_, record| {
+            events += u64::from(matches!(record.change, crate::model::Change::Event(_)));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(events)
+    }
+
+    /// Bytes of the log's hot end.
     #[must_use]
-    pub fn sizes(&self) -> Sizes {
-        Sizes { disk_bytes: disk_bytes(self.dir()) }
+    pub fn hot_bytes(&self) -> u64 {
+        self.tiers.hot_bytes()
+    }
+
+    /// The files that were found damaged, and why. What they hold is left out of every answer.
+    #[must_use]
+    pub fn damage(&self) -> Vec<(String, String)> {
+        self.tiers.damage()
+    }
+
+    /// How much lies on disk.
+    ///
+    /// # Errors
+    /// [`Error`] if the manifest can't be read.
+    pub fn sizes(&self) -> Result<Sizes, Error> {
+        let (view, hot) = (self.tiers.view(), self.tiers.hot());
+        Ok(Sizes {
+            disk_bytes: disk_bytes(self.dir()),
+            hot_bytes: disk_bytes(hot.path()),
+            segments: view.all().count(),
+            segment_bytes: view.all().map(|sealed| sealed.summary.bytes).sum(),
+            sealed_through: view.position.sealed_through,
+            applied: hot.state.marked(),
+            erasures_pending: super::manifest::pending(&hot.manifest)?.len(),
+        })
     }
 }
 
 /// What can't be looked at (removed a moment ago, say) counts as nothing.
-fn disk_bytes(path: &Path) -> u64 {
+pub(super) fn disk_bytes(path: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     let Ok(entries) = fs::read_dir(path) else { return 0 };
     entries

@@ -7,11 +7,15 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use super::batch::{ENTRY_BYTES_MAX, EncodedBatch};
 use super::draft::{Draft, Effect};
+use super::hot::Hot;
+use super::log::Log;
 use super::outcome::{Receipt, Refusal};
-use super::state::{Pending, Undo, rotated};
+use super::state::{Pending, Registry, Undo, rotated};
 use super::{Error, Store};
+use crate::clock;
+use crate::model::erasure::Scope;
 use crate::model::limits::ACCOUNTS_MAX;
-use crate::model::{Account, AccountId, Accounts, Seq};
+use crate::model::{Account, AccountId, Accounts, Change, Record, Seq};
 
 /// What was taken so far, and the state that follows from it.
 pub(super) struct Stage<'s> {
@@ -21,6 +25,7 @@ pub(super) struct Stage<'s> {
     pending: Pending<'s>,
     accounts: Arc<Accounts>,
     accounts_changed: bool,
+    erasures: Vec<(Seq, AccountId, Scope)>,
 }
 
 /// A group that is in the log, but not yet in the state.
@@ -30,18 +35,20 @@ pub(super) struct Appended<'s> {
     pending: Pending<'s>,
     /// The accounts as they are then, if they changed.
     accounts: Option<Arc<Accounts>>,
+    erasures: Vec<(Seq, AccountId, Scope)>,
 }
 
 impl<'s> Stage<'s> {
     /// An empty group at the end of the log.
-    pub fn new(store: &'s Store) -> Stage<'s> {
+    pub fn new(store: &'s Store, hot: &'s Hot) -> Stage<'s> {
         Stage {
             store,
-            first_seq: store.log.next_seq(),
+            first_seq: store.tiers.next_seq(),
             encoded: Vec::new(),
-            pending: Pending::new(&store.state),
+            pending: Pending::new(&hot.state),
             accounts: store.accounts(),
             accounts_changed: false,
+            erasures: Vec::new(),
         }
     }
 
@@ -51,12 +58,13 @@ impl<'s> Stage<'s> {
         let first_seq = self.first_seq + taken as Seq;
         let count = drafts.len() as u64;
         let accounts = (Arc::clone(&self.accounts), self.accounts_changed);
-        let mut undo = Vec::new();
+        let (mut undo, erasures) = (Vec::new(), self.erasures.len());
         for (index, Draft { encoded, effect }) in drafts.into_iter().enumerate() {
             if let Err(refusal) = self.apply(effect, index, first_seq + index as Seq, &mut undo) {
                 self.encoded.truncate(taken);
                 undo.into_iter().rev().for_each(|undo| self.pending.undo(undo));
                 (self.accounts, self.accounts_changed) = accounts;
+                self.erasures.truncate(erasures);
                 return Err(refusal);
             }
             self.encoded.push(encoded);
@@ -112,7 +120,8 @@ impl<'s> Stage<'s> {
                 self.put_account(account);
                 Ok(())
             }
-            Effect::Erase { account, user, .. } => {
+            Effect::Erase { account, scope, user } => {
+                self.erasures.push((seq, account, scope));
                 if let Some(id) = user {
                     undo.push(self.pending.remove_user(account, id.as_str()));
                 }
@@ -132,27 +141,33 @@ impl<'s> Stage<'s> {
 
     /// Appends to the log; durable after the next flush. `None` if nothing was taken.
     pub fn append(self) -> Result<Option<Appended<'s>>, Error> {
-        let Stage { store, first_seq, encoded, pending, accounts, accounts_changed } = self;
+        let Stage { store, first_seq, encoded, pending, accounts, accounts_changed, erasures } =
+            self;
         if encoded.is_empty() {
             return Ok(None);
         }
-        store.log.append(&entries(first_seq, &encoded))?;
+        store.tiers.append(&entries(first_seq, &encoded))?;
         let last_seq = first_seq + encoded.len() as Seq - 1;
         let accounts = accounts_changed.then_some(accounts);
-        Ok(Some(Appended { store, last_seq, pending, accounts }))
+        Ok(Some(Appended { store, last_seq, pending, accounts, erasures }))
     }
 }
 
 impl Appended<'_> {
     /// Merges into the state, and shows it. To be called when the log is durable.
     pub fn merge(self) -> Result<(), Error> {
-        let Appended { store, last_seq, pending, accounts } = self;
+        let Appended { store, last_seq, pending, accounts, erasures } = self;
+        for (seq, account, scope) in erasures {
+            // Before the mark can pass it, and before the user is gone: never is only half of it seen.
+            let change = Change::Erased { account, scope };
+            store.tiers.erased(seq, &Record { received_at: clock::now(), change })?;
+        }
         pending.write(last_seq, accounts.as_deref())?;
         if let Some(accounts) = accounts {
             store.publish(accounts);
         }
         store.durable.store(last_seq, SeqCst);
-        store.high_water.note_lazily(last_seq);
+        store.high_water.note(last_seq);
         Ok(())
     }
 }

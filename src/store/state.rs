@@ -9,17 +9,18 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use sled::{Batch, Tree};
 
-use super::codec::{Input, Malformed, put_date, put_str, put_u64};
+use super::codec::{Input, Malformed, open_as, put_date, put_str, put_u64, seal_as};
 use super::flush::Flush;
-use super::log::{Log, Order};
+use super::log::{Kind, Log, Missing, Order, Selection};
+use super::manifest::View;
 use super::{Error, walk};
 use crate::model::erasure::{Digest, Scope};
 use crate::model::limits::DEPTH_MAX;
 use crate::model::record::Progress;
 use crate::model::user::UserLimit;
 use crate::model::{
-    Account, AccountId, AccountName, Accounts, ApiToken, Change, Date, Object, SecretHash, Seq,
-    User, json,
+    Account, AccountId, AccountName, Accounts, ApiToken, Change, Date, Erasures, Object, Record,
+    SecretHash, Seq, User, json,
 };
 
 const MARK: &[u8] = b"m";
@@ -57,13 +58,39 @@ impl State {
         State { tree, marked: AtomicU64::new(0) }
     }
 
+    /// All keys and values.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Bytes of all keys and values.
+    pub fn bytes(&self) -> Result<u64, Error> {
+        let mut bytes = 0;
+        for entry in walk::ascending::<&[u8], _>(&self.tree, ..) {
+            let (key, value) = entry.map_err(Error::sled("read the state"))?;
+            bytes += (key.len() + value.len()) as u64;
+        }
+        Ok(bytes)
+    }
+
+    /// How far the mark in the tree is known to reach: the slowest that reads the log.
+    pub fn marked(&self) -> Seq {
+        self.marked.load(SeqCst)
+    }
+
+    /// Moves the mark. What it says is applied has to be in the tree.
+    pub fn write_mark(&self, applied: Seq) -> Result<(), Error> {
+        let written = self.tree.insert(MARK, encode_mark(applied));
+        written.map_err(Error::sled("write the state"))?;
+        self.marked.store(applied, SeqCst);
+        Ok(())
+    }
+
     /// Moves the mark when it lags too far. One key needs no batch, and a batch makes sled write its
     /// buffer to disk twice more.
     fn write_mark_lazily(&self, applied: Seq) -> Result<(), Error> {
-        if applied - self.marked.load(SeqCst) > MARK_LAG_MAX {
-            let written = self.tree.insert(MARK, encode_mark(applied));
-            written.map_err(Error::sled("write the state"))?;
-            self.marked.store(applied, SeqCst);
+        if applied.saturating_sub(self.marked()) > MARK_LAG_MAX {
+            self.write_mark(applied)?;
         }
         Ok(())
     }
@@ -85,6 +112,7 @@ impl State {
                 self.tree.remove(key).map_err(&failed)?;
             }
         }
+        self.marked.store(0, SeqCst);
         flush.flush().map_err(|error| failed(sled::Error::Io(error)))
     }
 
@@ -115,7 +143,7 @@ impl State {
         &self,
         account: AccountId,
         after: Option<&str>,
-    ) -> impl Iterator<Item = Result<UserEntry, Error>> + '_ {
+    ) -> impl Iterator<Item = Result<UserEntry, Error>> + use<> {
         let prefix = user_key(account, "");
         let start = match after {
             // The key right behind: ids have no end mark, so a longer one follows a shorter.
@@ -155,7 +183,7 @@ impl State {
     }
 
     /// The users of an account that a digest stands for: one, or none.
-    fn users_of(&self, account: AccountId, digest: Digest) -> Result<Vec<Vec<u8>>, Error> {
+    pub fn users_of(&self, account: AccountId, digest: Digest) -> Result<Vec<Vec<u8>>, Error> {
         let prefix = user_key(account, "");
         let mut found = Vec::new();
         for key in self.tree.scan_prefix(&prefix).keys() {
@@ -313,83 +341,188 @@ pub(super) fn rotated(
     }
 }
 
+/// Who has to know of erasures, as they come.
+pub(super) trait Registry {
+    /// A record of the log that is an erasure.
+    fn erased(&self, seq: Seq, record: &Record<'_>) -> Result<(), Error>;
+}
+
 /// Applies what the log has beyond the mark, flushing as it goes; returns the accounts as they are
 /// then.
-pub(super) fn replay(log: &dyn Log, state: &State, flush: &dyn Flush) -> Result<Accounts, Error> {
-    let mut accounts = state.accounts()?;
+pub(super) fn replay(
+    log: &dyn Log,
+    registry: &dyn Registry,
+    state: &State,
+    flush: &dyn Flush,
+) -> Result<Accounts, Error> {
     let marked = state.applied()?;
     if marked >= log.next_seq() {
         return Err(damaged(MARK, Malformed("it is ahead of the log")));
     }
     state.marked.store(marked, SeqCst);
-    let from = marked + 1;
-    let mut pending = Pending::new(state);
-    let mut last = marked;
-    log.read(from..=Seq::MAX, Order::Ascending, &mut |batch| {
-        for entry in batch.records() {
-            let (seq, record) = entry.map_err(|error| beyond(last, error.0))?;
-            if seq < from {
-                continue;
+    let mut replay = Replay::new(state, Some(registry), flush)?;
+    replay.read(log, &Selection::of(marked + 1..=Seq::MAX), None)?;
+    replay.end(marked)
+}
+
+/// Builds a state from the whole log, account by account where it is sealed, so that no more than one
+/// row group is in memory. What is damaged is left out, and counted.
+pub(super) fn rebuild<'s>(
+    log: &dyn Log,
+    view: &View,
+    registry: Option<&'s dyn Registry>,
+    state: &'s State,
+    flush: &'s dyn Flush,
+    go_on: &dyn Fn() -> bool,
+) -> Result<(Accounts, Missing), Error> {
+    let mut replay = Replay::new(state, None, flush)?;
+    let sealed_through = view.position.sealed_through;
+    let mut missing = Missing::default();
+    if sealed_through > 0 {
+        // Accounts first: whatever else is said is said of one of them.
+        let controls = Selection { kind: Some(Kind::None), ..Selection::of(1..=sealed_through) };
+        replay.read(log, &controls, Some(&view.erasures))?;
+        for account in view.segments.keys() {
+            if !go_on() {
+                return Err(Error::Stopped);
             }
-            last = seq;
-            match record.change {
-                Change::Event(_) => {}
-                Change::User(user) => {
-                    let patch = json::parse_object(user.patch, DEPTH_MAX)
-                        .map_err(|error| beyond(seq, &error.to_string()))?;
-                    // It was within bounds when it was accepted; that is not asked again.
-                    let merged =
-                        pending.merged(user.account, user.id, patch, record.received_at)?;
-                    let text = json::to_text(&merged.user.attributes);
-                    pending.put_user(merged, &text);
-                }
-                Change::AccountMade { name, api_token, secret_hash } => {
-                    let name =
-                        AccountName::new(name).map_err(|error| beyond(seq, &error.to_string()))?;
-                    let account = Account {
-                        id: AccountId(seq),
-                        name,
-                        api_token,
-                        secret_hash,
-                        created_at: record.received_at,
-                        retention_days: None,
-                    };
-                    accounts.put(account);
-                }
-                Change::AccountRotated { account, api_token, secret_hash } => {
-                    let old = accounts
-                        .get(account)
-                        .ok_or_else(|| beyond(seq, "it names an account that was never made"))?;
-                    let account = rotated(old, api_token, secret_hash);
-                    accounts.put(account);
-                }
-                Change::RetentionSet { account, days } => {
-                    let old = accounts
-                        .get(account)
-                        .ok_or_else(|| beyond(seq, "it names an account that was never made"))?;
-                    let account = Account { retention_days: days, ..Account::clone(old) };
-                    accounts.put(account);
-                }
-                Change::Erased { account, scope } => {
-                    if let Scope::User(digest) = scope {
-                        pending.remove_users_of(account, digest)?;
-                    }
-                }
-                Change::Imported { account, progress } => {
-                    pending.put_import(account, &progress);
-                }
-            }
+            let users = Selection {
+                account: Some(*account),
+                kind: Some(Kind::Users),
+                controls: false,
+                ..Selection::of(1..=sealed_through)
+            };
+            missing.records += replay.read(log, &users, Some(&view.erasures))?.records;
         }
-        if pending.bytes >= REPLAY_BYTES_MAX {
-            std::mem::replace(&mut pending, Pending::new(state)).write(last, Some(&accounts))?;
-            flush.flush().map_err(|error| Error::sled("flush")(sled::Error::Io(error)))?;
-        }
-        Ok(ControlFlow::Continue(()))
-    })?;
-    if last > marked {
-        pending.write(last, Some(&accounts))?;
     }
-    Ok(accounts)
+    replay.last = replay.last.max(sealed_through);
+    // What isn't sealed may not have been told to the registry before a crash.
+    replay.registry = registry;
+    replay.read(log, &Selection::of(sealed_through + 1..=Seq::MAX), None)?;
+    Ok((replay.end(0)?, missing))
+}
+
+/// Applies what lies behind a state's mark, up to `last`.
+pub(super) fn catch_up(
+    log: &dyn Log,
+    state: &State,
+    flush: &dyn Flush,
+    last: Seq,
+) -> Result<(), Error> {
+    let marked = state.applied()?;
+    if marked >= last {
+        return Ok(());
+    }
+    let mut replay = Replay::new(state, None, flush)?;
+    replay.read(log, &Selection::of(marked + 1..=last), None)?;
+    replay.end(marked).map(drop)
+}
+
+/// Applies records of the log to a state.
+pub(super) struct Replay<'s> {
+    state: &'s State,
+    registry: Option<&'s dyn Registry>,
+    flush: &'s dyn Flush,
+    pending: Pending<'s>,
+    accounts: Accounts,
+    last: Seq,
+}
+
+impl<'s> Replay<'s> {
+    pub fn new(
+        state: &'s State,
+        registry: Option<&'s dyn Registry>,
+        flush: &'s dyn Flush,
+    ) -> Result<Replay<'s>, Error> {
+        let (pending, accounts) = (Pending::new(state), state.accounts()?);
+        Ok(Replay { state, registry, flush, pending, accounts, last: 0 })
+    }
+
+    /// Applies what is selected, but for what `erased` takes. With it, what an erasure takes needs no
+    /// looking for.
+    pub fn read(
+        &mut self,
+        log: &dyn Log,
+        selection: &Selection,
+        erased: Option<&Erasures>,
+    ) -> Result<Missing, Error> {
+        log.read(selection, Order::Ascending, &mut |seq, record| {
+            if !erased.is_some_and(|erased| erased.take(seq, record)) {
+                self.apply(seq, record, erased.is_none())?;
+            }
+            self.last = self.last.max(seq);
+            if self.pending.bytes >= REPLAY_BYTES_MAX {
+                self.write()?;
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+
+    /// Writes what is left and gives the accounts. The log is applied up to the last record that was
+    /// seen, or `marked` if there was none.
+    pub fn end(mut self, marked: Seq) -> Result<Accounts, Error> {
+        if self.last > marked {
+            self.write()?;
+        }
+        Ok(self.accounts)
+    }
+
+    fn write(&mut self) -> Result<(), Error> {
+        let pending = std::mem::replace(&mut self.pending, Pending::new(self.state));
+        pending.write(self.last, Some(&self.accounts))?;
+        self.flush.flush().map_err(|error| Error::sled("flush")(sled::Error::Io(error)))
+    }
+
+    fn apply(&mut self, seq: Seq, record: &Record<'_>, seek: bool) -> Result<(), Error> {
+        let made = |accounts: &Accounts, account| {
+            let account = accounts.get(account).cloned();
+            account.ok_or_else(|| beyond(seq, "it names an account that was never made"))
+        };
+        match record.change {
+            Change::Event(_) => {}
+            Change::User(user) => {
+                let patch = json::parse_object(user.patch, DEPTH_MAX)
+                    .map_err(|error| beyond(seq, &error.to_string()))?;
+                // It was within bounds when it was accepted; that is not asked again.
+                let merged =
+                    self.pending.merged(user.account, user.id, patch, record.received_at)?;
+                let text = json::to_text(&merged.user.attributes);
+                self.pending.put_user(merged, &text);
+            }
+            Change::AccountMade { name, api_token, secret_hash } => {
+                let name =
+                    AccountName::new(name).map_err(|error| beyond(seq, &error.to_string()))?;
+                self.accounts.put(Account {
+                    id: AccountId(seq),
+                    name,
+                    api_token,
+                    secret_hash,
+                    created_at: record.received_at,
+                    retention_days: None,
+                });
+            }
+            Change::AccountRotated { account, api_token, secret_hash } => {
+                let old = made(&self.accounts, account)?;
+                self.accounts.put(rotated(&old, api_token, secret_hash));
+            }
+            Change::RetentionSet { account, days } => {
+                let old = made(&self.accounts, account)?;
+                self.accounts.put(Account { retention_days: days, ..Account::clone(&old) });
+            }
+            Change::Erased { account, scope } => {
+                if let Some(registry) = self.registry {
+                    registry.erased(seq, record)?;
+                }
+                if let (Scope::User(digest), true) = (scope, seek) {
+                    self.pending.remove_users_of(account, digest)?;
+                }
+            }
+            Change::Imported { account, progress } => {
+                self.pending.put_import(account, &progress);
+            }
+        }
+        Ok(())
+    }
 }
 
 fn beyond(seq: Seq, why: &str) -> Error {
@@ -403,12 +536,17 @@ fn damaged(key: &[u8], error: Malformed) -> Error {
     }
 }
 
-fn user_key(account: AccountId, id: &str) -> Vec<u8> {
+pub(super) fn user_key(account: AccountId, id: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(9 + id.len());
     key.push(USER);
     key.extend_from_slice(&account.0.to_be_bytes());
     key.extend_from_slice(id.as_bytes());
     key
+}
+
+/// Whether a key says how far the log is applied, and not what follows from it.
+pub(super) fn is_mark(key: &[u8]) -> bool {
+    key == MARK || key == REBUILDING
 }
 
 /// Whether a key is that of the user whom a digest stands for.
@@ -419,7 +557,7 @@ fn is_user(key: &[u8], account: AccountId, digest: Digest) -> bool {
 }
 
 /// Without an import, what all of an account's begin with.
-fn import_key(account: AccountId, import: Option<u64>) -> Vec<u8> {
+pub(super) fn import_key(account: AccountId, import: Option<u64>) -> Vec<u8> {
     let mut key = vec![IMPORT];
     key.extend_from_slice(&account.0.to_be_bytes());
     key.extend(import.iter().flat_map(|import| import.to_be_bytes()));
@@ -432,41 +570,12 @@ fn account_key(id: AccountId) -> Vec<u8> {
     key
 }
 
-/// Puts format and checksum in front of a value.
 fn seal(key: &[u8], write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     seal_as(FORMAT, key, write)
 }
 
-fn seal_as(format: u8, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut value = vec![format, 0, 0, 0, 0];
-    write(&mut value);
-    let crc = checksum(key, &value[5..]);
-    value[1..5].copy_from_slice(&crc.to_le_bytes());
-    value
-}
-
-/// Takes them off again.
 fn open<'a>(key: &[u8], value: &'a [u8]) -> Result<Input<'a>, Malformed> {
     open_as(FORMAT, key, value)
-}
-
-fn open_as<'a>(format: u8, key: &[u8], value: &'a [u8]) -> Result<Input<'a>, Malformed> {
-    let mut input = Input(value);
-    if input.byte()? != format {
-        return Err(Malformed("it is in a format that this program doesn't know"));
-    }
-    let crc = u32::from_le_bytes(input.array()?);
-    if checksum(key, input.0) != crc {
-        return Err(Malformed("its checksum doesn't match"));
-    }
-    Ok(input)
-}
-
-fn checksum(key: &[u8], body: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(key);
-    hasher.update(body);
-    hasher.finalize()
 }
 
 fn encode_mark(applied: Seq) -> Vec<u8> {

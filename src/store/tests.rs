@@ -1,5 +1,6 @@
 //! Whole stores in temporary folders.
 
+mod at_rest;
 mod flushes;
 
 use std::ops::{ControlFlow, RangeInclusive};
@@ -27,7 +28,7 @@ fn rebuilt(dir: &TempDir) -> Store {
 }
 
 fn start(store: &Arc<Store>) -> Writer {
-    Writer::start(Arc::clone(store), store.flusher().unwrap()).unwrap()
+    Writer::start(Arc::clone(store), store.flusher()).unwrap()
 }
 
 fn object(text: &str) -> Object {
@@ -123,8 +124,8 @@ fn a_crash_between_append_and_merge_is_mended_on_opening() {
         });
         let records = [patch("u", r#"{"n":2,"gone":null}"#), patch("w", r#"{"new":1}"#), made];
         let batch = EncodedBatch::of(3, records.iter().map(Vec::as_slice));
-        store.log.append(&[batch]).unwrap();
-        store.flusher().unwrap().flush().unwrap();
+        store.tiers.append(&[batch]).unwrap();
+        store.flusher().flush().unwrap();
         assert_eq!(user_text(&store, "u").as_deref(), Some(r#"{"n":1,"gone":true}"#));
     }
     let store = open(&dir);
@@ -132,9 +133,9 @@ fn a_crash_between_append_and_merge_is_mended_on_opening() {
     assert_eq!(user_text(&store, "u").as_deref(), Some(r#"{"n":2}"#));
     assert_eq!(user_text(&store, "w").as_deref(), Some(r#"{"new":1}"#));
     assert_eq!(store.accounts().by_name("late").unwrap().id, AccountId(5));
-    let before = store.state.dump();
+    let before = store.tiers.hot().state.dump();
     drop(store);
-    assert_eq!(rebuilt(&dir).state.dump(), before);
+    assert_eq!(rebuilt(&dir).tiers.hot().state.dump(), before);
 }
 
 /// What a crash in the middle of a rebuild leaves: the sign, and whichever keys weren't removed yet.
@@ -148,19 +149,19 @@ fn a_rebuild_cut_short_is_begun_anew() {
         for patch in [r#"{"y":1}"#, r#"{"y":null}"#, r#"{"y":2}"#, r#"{"x":3}"#] {
             writer.submit_and_wait(vec![user("u", patch)]).unwrap();
         }
-        store.state.dump()
+        store.tiers.hot().state.dump()
     };
     for removed in [b"a".as_slice(), b"m", b"u"] {
         {
             let store = open(&dir);
-            let state = store.db.open_tree("state").unwrap();
+            let state = store.tiers.hot().state.tree().clone();
             state.insert("r", b"").unwrap();
             for key in state.scan_prefix(removed).keys() {
                 state.remove(key.unwrap()).unwrap();
             }
         }
         let store = open(&dir);
-        assert_eq!(store.state.dump(), whole);
+        assert_eq!(store.tiers.hot().state.dump(), whole);
         assert_eq!(store.accounts().len(), 1);
     }
 }
@@ -171,7 +172,7 @@ fn a_mark_ahead_of_the_log_is_damage() {
     {
         let store = open(&dir);
         start(&store).submit_and_wait(vec![user("u", "{}"), user("v", "{}")]).unwrap();
-        let log = store.db.open_tree("log").unwrap();
+        let log = store.tiers.hot().log.clone();
         log.clear().unwrap();
     }
     std::fs::remove_file(dir.path().join("high-water")).unwrap();
@@ -317,8 +318,8 @@ fn a_large_submission_becomes_several_entries() {
         assert_eq!(receipt, Receipt { first_seq: 1, count: 100 });
         let mut entries = 0;
         store
-            .log
-            .read(1..=Seq::MAX, Order::Ascending, &mut |_| {
+            .tiers
+            .hot_batches(1..=Seq::MAX, Order::Ascending, &mut |_, _| {
                 entries += 1;
                 Ok(ControlFlow::Continue(()))
             })
@@ -426,14 +427,14 @@ proptest! {
                 store = open(&dir);
             }
         }
-        let merged = store.state.dump();
+        let merged = store.tiers.hot().state.dump();
         drop(store);
-        prop_assert_eq!(&rebuilt(&dir).state.dump(), &merged);
+        prop_assert_eq!(&rebuilt(&dir).tiers.hot().state.dump(), &merged);
 
         let at_once = TempDir::new().unwrap();
         let other = open(&at_once);
         start(&other).submit_and_wait(drafts(&updates)).unwrap();
-        prop_assert_eq!(&other.state.dump(), &merged);
+        prop_assert_eq!(&other.tiers.hot().state.dump(), &merged);
     }
 }
 
@@ -444,7 +445,7 @@ fn a_damaged_entry_is_named_and_does_not_panic() {
     let writer = start(&store);
     writer.submit_and_wait(vec![event("a")]).unwrap();
     writer.submit_and_wait(vec![user("u", "{}")]).unwrap();
-    let log = store.db.open_tree("log").unwrap();
+    let log = store.tiers.hot().log.clone();
     let (key, value) = log.first().unwrap().unwrap();
     let mut bent = value.to_vec();
     bent[7] ^= 1;
@@ -453,7 +454,7 @@ fn a_damaged_entry_is_named_and_does_not_panic() {
     assert!(matches!(&error, Err(Error::Damaged { .. })), "{error:?}");
     log.insert(&key, value).unwrap();
 
-    let state = store.db.open_tree("state").unwrap();
+    let state = store.tiers.hot().state.tree().clone();
     let (key, value) = state.scan_prefix("u").next().unwrap().unwrap();
     let mut bent = value.to_vec();
     bent[6] ^= 1;

@@ -10,19 +10,21 @@ use sled::{IVec, Tree};
 const TOUCHES: usize = 4;
 
 /// The entries of `range`, ascending.
-pub(super) fn ascending<K: AsRef<[u8]>>(
+pub(super) fn ascending<K: AsRef<[u8]>, R: RangeBounds<K>>(
     tree: &Tree,
-    range: impl RangeBounds<K>,
-) -> impl Iterator<Item = sled::Result<(IVec, IVec)>> + '_ {
-    tree.range(range).map(|entry| touch(tree, entry))
+    range: R,
+) -> impl Iterator<Item = sled::Result<(IVec, IVec)>> + use<K, R> {
+    let tree = tree.clone();
+    tree.range(range).map(move |entry| touch(&tree, entry))
 }
 
 /// The entries of `range`, descending.
-pub(super) fn descending<K: AsRef<[u8]>>(
+pub(super) fn descending<K: AsRef<[u8]>, R: RangeBounds<K>>(
     tree: &Tree,
-    range: impl RangeBounds<K>,
-) -> impl Iterator<Item = sled::Result<(IVec, IVec)>> + '_ {
-    tree.range(range).rev().map(|entry| touch(tree, entry))
+    range: R,
+) -> impl Iterator<Item = sled::Result<(IVec, IVec)>> + use<K, R> {
+    let tree = tree.clone();
+    tree.range(range).rev().map(move |entry| touch(&tree, entry))
 }
 
 fn touch(tree: &Tree, entry: sled::Result<(IVec, IVec)>) -> sled::Result<(IVec, IVec)> {

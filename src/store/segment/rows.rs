@@ -97,6 +97,18 @@ impl Rows {
         self.seq.is_empty()
     }
 
+    /// The place in the log of one of them. `row` is below [`Rows::len`].
+    #[must_use]
+    pub fn seq(&self, row: usize) -> Seq {
+        self.seq[row] as Seq
+    }
+
+    /// One of them, with its place in the log. `row` is below [`Rows::len`].
+    #[must_use]
+    pub fn get(&self, row: usize) -> (Seq, Record<'_>) {
+        (self.seq(row), self.record(row))
+    }
+
     /// Each record with its place in the log, ascending.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Seq, Record<'_>)> + ExactSizeIterator {
         self.iter_from(0)

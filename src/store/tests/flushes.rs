@@ -27,7 +27,7 @@ fn start_scripted(
     before: impl Fn() -> io::Result<()> + Send + 'static,
 ) -> (Writer, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
-    let flush = Scripted { real: store.flusher().unwrap(), before, count: Arc::clone(&count) };
+    let flush = Scripted { real: store.flusher(), before, count: Arc::clone(&count) };
     (Writer::start(Arc::clone(store), Box::new(flush)).unwrap(), count)
 }
 

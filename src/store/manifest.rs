@@ -1,0 +1,359 @@
+//! The manifest: what of the log is sealed, where, and what has been taken out. A tree of its own, so
+//! that one batch of sled's changes it from one whole state to the next.
+//!
+//! ```text
+//! "z"                        -> how far the log is sealed · step · number of the next file
+//! "s" + file number (8)      -> a segment (what `Summary` holds)
+//! "k" + seq (8)              -> a control record that lay in a sealed part: a batch of one
+//! "h" + first position (8)   -> holes: positions whose records were taken out
+//! "e" + seq (8)              -> an erasure that isn't done at rest yet: a batch of one
+//! ```
+//! Values have a format and a checksum in front ([`super::codec`]); batches have their own.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use sled::{Batch, IVec, Tree};
+
+use super::Error;
+use super::batch::{BatchView, EncodedBatch, encode_record};
+use super::codec::{Malformed, open_as, put_date, put_u64, seal_as};
+use super::holes::Holes;
+use super::segment::Summary;
+use crate::model::{AccountId, Change, Erasures, Record, Seq};
+
+const FORMAT: u8 = 1;
+
+const SEALED: &[u8] = b"z";
+const SEGMENT: u8 = b's';
+const CONTROL: u8 = b'k';
+const HOLES: u8 = b'h';
+const ERASURE: u8 = b'e';
+
+/// Ranges of one entry of holes: some 10 KiB.
+const HOLES_RANGES_MAX: usize = 4_096;
+
+/// How far sealing has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    /// Everything up to here lies in segments, is a control record, or is a hole.
+    pub sealed_through: Seq,
+    /// Counts the changes of what is sealed.
+    pub step: u64,
+    /// The number of the next file.
+    pub next_file: u64,
+}
+
+/// A sealed segment in its file. The file goes with the last reader once something else has taken
+/// its place.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    /// Its file's number; a later one is higher.
+    pub number: u64,
+    pub summary: Summary,
+    pub path: PathBuf,
+    retired: AtomicBool,
+}
+
+impl Sealed {
+    pub fn new(number: u64, summary: Summary, dir: &Path) -> Sealed {
+        let path = dir.join(file_name(number, &summary));
+        Sealed { number, summary, path, retired: AtomicBool::new(false) }
+    }
+
+    /// Its file's name.
+    pub fn name(&self) -> String {
+        file_name(self.number, &self.summary)
+    }
+
+    pub fn rows(&self) -> u64 {
+        self.summary.events + self.summary.users
+    }
+
+    /// Another one has taken its place.
+    pub fn retire(&self) {
+        self.retired.store(true, SeqCst);
+    }
+}
+
+impl Drop for Sealed {
+    fn drop(&mut self) {
+        if self.retired.load(SeqCst)
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            // The next opening removes it.
+            log::warn!("can't remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// Says whose it is, which stretch, and which of several that held the same stretch.
+fn file_name(number: u64, summary: &Summary) -> String {
+    let Summary { account, first_seq, last_seq, .. } = summary;
+    format!("{}-{first_seq:012}-{last_seq:012}-{number}.parquet", account.0)
+}
+
+/// What readers go by: which segments there are, and which erasures are in force. Replaced as a whole.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    pub position: Position,
+    /// Each account's, ascending and apart.
+    pub segments: Arc<BTreeMap<AccountId, Vec<Arc<Sealed>>>>,
+    pub erasures: Arc<Erasures>,
+}
+
+impl View {
+    /// All segments.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Sealed>> {
+        self.segments.values().flatten()
+    }
+
+    pub fn of(&self, account: AccountId) -> &[Arc<Sealed>] {
+        self.segments.get(&account).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+/// An erasure that isn't done at rest yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PendingErasure {
+    pub seq: Seq,
+    pub account: AccountId,
+    pub scope: crate::model::erasure::Scope,
+    pub at: crate::model::Date,
+}
+
+/// Reads the whole manifest; `dir` is where segments lie.
+pub(super) fn load(tree: &Tree, dir: &Path) -> Result<View, Error> {
+    let position = position(tree)?;
+    let mut segments: BTreeMap<AccountId, Vec<Arc<Sealed>>> = BTreeMap::new();
+    for entry in tree.scan_prefix([SEGMENT]) {
+        let (key, value) = entry.map_err(Error::sled("read the manifest"))?;
+        let summary = decode_summary(&key, &value).map_err(|error| damaged(&key, error))?;
+        let number = number_of(&key).map_err(|error| damaged(&key, error))?;
+        let sealed = Arc::new(Sealed::new(number, summary, dir));
+        segments.entry(sealed.summary.account).or_default().push(sealed);
+    }
+    for (account, of) in &mut segments {
+        of.sort_unstable_by_key(|sealed| sealed.summary.first_seq);
+        let apart = |two: &[Arc<Sealed>]| two[0].summary.last_seq < two[1].summary.first_seq;
+        if !of.windows(2).all(apart) {
+            return Err(Error::Damaged {
+                place: format!("the manifest's segments of account {}", account.0),
+                why: "they lie over each other".to_owned(),
+            });
+        }
+    }
+    let mut erasures = Erasures::default();
+    for pending in pending(tree)? {
+        erasures.add(pending.seq, pending.account, pending.scope);
+    }
+    Ok(View { position, segments: Arc::new(segments), erasures: Arc::new(erasures) })
+}
+
+fn position(tree: &Tree) -> Result<Position, Error> {
+    let Some(value) = tree.get(SEALED).map_err(Error::sled("read the manifest"))? else {
+        return Ok(Position { sealed_through: 0, step: 0, next_file: 1 });
+    };
+    let decode = || -> Result<Position, Malformed> {
+        let mut input = open_as(FORMAT, SEALED, &value)?;
+        let position =
+            Position { sealed_through: input.u64()?, step: input.u64()?, next_file: input.u64()? };
+        input.end()?;
+        Ok(position)
+    };
+    decode().map_err(|error| damaged(SEALED, error))
+}
+
+/// The erasures that aren't done at rest yet, in the order of the log.
+pub(super) fn pending(tree: &Tree) -> Result<Vec<PendingErasure>, Error> {
+    let mut all = Vec::new();
+    one_by_one(tree, ERASURE, 0..=Seq::MAX, &mut |seq, record| {
+        if let Change::Erased { account, scope } = record.change {
+            all.push(PendingErasure { seq, account, scope, at: record.received_at });
+        }
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// Shows the control records that were sealed, in the order of the log.
+pub(super) fn controls(
+    tree: &Tree,
+    range: std::ops::RangeInclusive<Seq>,
+    visit: &mut dyn FnMut(Seq, &Record<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    one_by_one(tree, CONTROL, range, visit)
+}
+
+fn one_by_one(
+    tree: &Tree,
+    kind: u8,
+    range: std::ops::RangeInclusive<Seq>,
+    visit: &mut dyn FnMut(Seq, &Record<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    for entry in tree.range(key(kind, *range.start())..=key(kind, *range.end())) {
+        let (key, value) = entry.map_err(Error::sled("read the manifest"))?;
+        let seq = number_of(&key).map_err(|error| damaged(&key, error))?;
+        let batch = BatchView::decode(seq, &value).map_err(|error| damaged(&key, error))?;
+        for record in batch.records() {
+            let (seq, record) = record.map_err(|error| damaged(&key, error))?;
+            visit(seq, &record)?;
+        }
+    }
+    Ok(())
+}
+
+/// Shows the holes, piece by piece.
+pub(super) fn holes(
+    tree: &Tree,
+    visit: &mut dyn FnMut(Holes) -> Result<(), Error>,
+) -> Result<(), Error> {
+    for entry in tree.scan_prefix([HOLES]) {
+        let (key, value) = entry.map_err(Error::sled("read the manifest"))?;
+        let decode = || -> Result<Holes, Malformed> {
+            let mut input = open_as(FORMAT, &key, &value)?;
+            let holes = Holes::decode(&mut input)?;
+            input.end()?;
+            Ok(holes)
+        };
+        visit(decode().map_err(|error| damaged(&key, error))?)?;
+    }
+    Ok(())
+}
+
+/// The entries of erasures that aren't done at rest yet, as they lie.
+pub(super) fn erasure_entries(tree: &Tree) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+    entries(tree, |kind| kind == ERASURE)
+}
+
+/// All other entries, as they lie. Whoever keeps others from compacting gets those of one state.
+pub(super) fn other_entries(tree: &Tree) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+    entries(tree, |kind| kind != ERASURE)
+}
+
+fn entries(tree: &Tree, wanted: impl Fn(u8) -> bool) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+    let mut entries = Vec::new();
+    for entry in tree.iter() {
+        let (key, value) = entry.map_err(Error::sled("read the manifest"))?;
+        if key.first().is_some_and(|kind| wanted(*kind)) {
+            entries.push((key.to_vec(), value.to_vec()));
+        }
+    }
+    Ok(entries)
+}
+
+/// Changes of the manifest, to be written at once.
+#[derive(Default)]
+pub(super) struct Edit(Batch);
+
+impl Edit {
+    pub fn position(&mut self, position: Position) {
+        let value = seal_as(FORMAT, SEALED, |out| {
+            put_u64(out, position.sealed_through);
+            put_u64(out, position.step);
+            put_u64(out, position.next_file);
+        });
+        self.0.insert(SEALED, value);
+    }
+
+    pub fn add(&mut self, number: u64, summary: &Summary) {
+        let key = key(SEGMENT, number);
+        let value = seal_as(FORMAT, &key, |out| {
+            for n in [summary.account.0, summary.first_seq, summary.last_seq] {
+                put_u64(out, n);
+            }
+            for n in [summary.events, summary.users, summary.bytes, u64::from(summary.crc)] {
+                put_u64(out, n);
+            }
+            put_u64(out, summary.tail_bytes);
+            put_u64(out, u64::from(summary.tail_crc));
+            out.push(u8::from(summary.dates.is_some()));
+            if let Some((first, last)) = summary.dates {
+                put_date(out, first);
+                put_date(out, last);
+            }
+        });
+        self.0.insert(key, value);
+    }
+
+    pub fn remove(&mut self, number: u64) {
+        self.0.remove(key(SEGMENT, number));
+    }
+
+    pub fn control(&mut self, seq: Seq, record: &Record<'_>) {
+        self.one(CONTROL, seq, record);
+    }
+
+    pub fn erasure(&mut self, seq: Seq, record: &Record<'_>) {
+        self.one(ERASURE, seq, record);
+    }
+
+    fn one(&mut self, kind: u8, seq: Seq, record: &Record<'_>) {
+        let record = encode_record(record);
+        let batch = EncodedBatch::of(seq, [record.as_slice()].into_iter());
+        self.0.insert(key(kind, seq), batch.bytes());
+    }
+
+    pub fn erasure_done(&mut self, seq: Seq) {
+        self.0.remove(key(ERASURE, seq));
+    }
+
+    pub fn holes(&mut self, holes: &Holes) {
+        for piece in holes.pieces(HOLES_RANGES_MAX) {
+            let key = key(HOLES, piece.first());
+            let value = seal_as(FORMAT, &key, |out| piece.encode(out));
+            self.0.insert(key, value);
+        }
+    }
+
+    pub fn write(self, tree: &Tree) -> Result<(), Error> {
+        tree.apply_batch(self.0).map_err(Error::sled("write the manifest"))
+    }
+}
+
+fn decode_summary(key: &IVec, value: &IVec) -> Result<Summary, Malformed> {
+    let mut input = open_as(FORMAT, key, value)?;
+    let crc = |n: u64| u32::try_from(n).map_err(|_| Malformed("a checksum is too large"));
+    let (account, first_seq, last_seq) = (AccountId(input.u64()?), input.u64()?, input.u64()?);
+    let (events, users, bytes) = (input.u64()?, input.u64()?, input.u64()?);
+    let (whole, tail_bytes, tail_crc) = (input.u64()?, input.u64()?, input.u64()?);
+    let dates = match input.byte()? {
+        0 => None,
+        _ => Some((input.date()?, input.date()?)),
+    };
+    input.end()?;
+    let (crc, tail_crc) = (crc(whole)?, crc(tail_crc)?);
+    Ok(Summary {
+        account,
+        first_seq,
+        last_seq,
+        events,
+        users,
+        dates,
+        bytes,
+        crc,
+        tail_bytes,
+        tail_crc,
+    })
+}
+
+fn key(kind: u8, number: u64) -> Vec<u8> {
+    let mut key = vec![kind];
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+fn number_of(key: &[u8]) -> Result<u64, Malformed> {
+    let number = key.get(1..).and_then(|number| number.try_into().ok());
+    number.map(u64::from_be_bytes).ok_or(Malformed("its key is odd"))
+}
+
+fn damaged(key: &[u8], error: Malformed) -> Error {
+    Error::Damaged {
+        place: format!("the manifest's entry {}", key.escape_ascii()),
+        why: error.0.to_owned(),
+    }
+}

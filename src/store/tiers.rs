@@ -1,0 +1,363 @@
+//! The log in its tiers: a hot end in sled, and sealed segments in files; one log to whoever reads.
+//!
+//! # How reading stays right while sealing goes on beneath it
+//! A reader takes the [`View`] first, and reads what it says is sealed from its segments, whose files
+//! stay as long as somebody holds the view. Then it goes on in the hot end. Batches are removed from
+//! there only when a newer view holds them; since `seq` has no gaps in the hot end, a reader who finds
+//! one knows that it was overtaken, takes the newer view and goes on where it was.
+
+use std::collections::BTreeMap;
+use std::ops::{ControlFlow, RangeInclusive};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use sled::IVec;
+
+use super::batch::{BatchView, EncodedBatch};
+use super::hot::Hot;
+use super::log::{Log, Missing, Order, Selection, Step, Visit};
+use super::manifest::{self, Edit, View};
+use super::sealed::Sources;
+use super::{Error, walk};
+use crate::model::{Record, Seq};
+
+/// The log, and what else lies in the same generation of sled.
+pub(super) struct Tiers {
+    hot: RwLock<Arc<Hot>>,
+    view: RwLock<Arc<View>>,
+    next_seq: AtomicU64,
+    /// Bytes of batches that were appended to the hot end since it was opened, less those removed.
+    hot_bytes: AtomicU64,
+    segments_dir: PathBuf,
+    /// Files that were found damaged, and why.
+    damage: Mutex<BTreeMap<String, String>>,
+}
+
+impl Tiers {
+    /// Finds the end of the log.
+    pub fn open(hot: Hot, segments_dir: PathBuf) -> Result<Tiers, Error> {
+        let view = manifest::load(&hot.manifest, &segments_dir)?;
+        let last = hot.log.last().map_err(Error::sled("read the log"))?;
+        let hot_end = last.map(|(key, value)| batch(&key, &value).map(|batch| batch.end_seq()));
+        let next_seq = hot_end.transpose()?.unwrap_or(1).max(view.position.sealed_through + 1);
+        Ok(Tiers {
+            hot: RwLock::new(Arc::new(hot)),
+            view: RwLock::new(Arc::new(view)),
+            next_seq: AtomicU64::new(next_seq),
+            hot_bytes: AtomicU64::new(0),
+            segments_dir,
+            damage: Mutex::default(),
+        })
+    }
+
+    /// The generation in force.
+    pub fn hot(&self) -> Arc<Hot> {
+        Arc::clone(&self.hot.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts another generation in force; gives the one before.
+    pub fn replace_hot(&self, hot: Arc<Hot>) -> Arc<Hot> {
+        std::mem::replace(&mut *self.hot.write().unwrap_or_else(PoisonError::into_inner), hot)
+    }
+
+    /// What is sealed, and which erasures are in force.
+    pub fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes what readers go by from now on.
+    pub fn change_view(&self, change: impl FnOnce(&mut View)) {
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = View::clone(&view);
+        change(&mut changed);
+        *view = Arc::new(changed);
+    }
+
+    /// Where segments lie.
+    pub fn segments_dir(&self) -> &PathBuf {
+        &self.segments_dir
+    }
+
+    /// Bytes of the hot end's batches.
+    pub fn hot_bytes(&self) -> u64 {
+        self.hot_bytes.load(SeqCst)
+    }
+
+    /// Counts bytes that lay there when it was opened.
+    pub fn count_hot_bytes(&self, bytes: u64) {
+        self.hot_bytes.fetch_add(bytes, SeqCst);
+    }
+
+    /// Notes that a file is damaged. Says so once.
+    pub fn note_damage(&self, file: String, why: &str) {
+        let mut damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
+        if !damage.contains_key(&file) {
+            log::error!("segments/{file} is damaged and left out: {why}; see `triggerly verify`");
+            damage.insert(file, why.to_owned());
+        }
+    }
+
+    /// The damaged files that are still part of the log, and why.
+    pub fn damage(&self) -> Vec<(String, String)> {
+        let view = self.view();
+        let damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = |file: &str| view.all().any(|sealed| sealed.name() == file);
+        damage.iter().filter(|(file, _)| known(file)).map(|(f, w)| (f.clone(), w.clone())).collect()
+    }
+
+    /// Shows the hot end's batches that hold a record of `range`.
+    pub fn hot_batches(
+        &self,
+        range: RangeInclusive<Seq>,
+        order: Order,
+        visit: &mut dyn FnMut(BatchView<'_>, usize) -> Step,
+    ) -> Result<(), Error> {
+        let tree = &self.hot().log;
+        // The batch that `start` lies in may begin before it.
+        let start_key = range.start().to_be_bytes();
+        let start = match tree.range(..=start_key).next_back() {
+            Some(entry) => entry.map_err(Error::sled("read the log"))?.0,
+            None => IVec::from(&start_key),
+        };
+        let keys = start..=IVec::from(&range.end().to_be_bytes());
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let mut show = |entry: sled::Result<(IVec, IVec)>| -> Step {
+            let (key, value) = entry.map_err(Error::sled("read the log"))?;
+            let batch = batch(&key, &value)?;
+            if batch.end_seq() <= *range.start() {
+                return Ok(ControlFlow::Continue(()));
+            }
+            visit(batch, value.len())
+        };
+        let mut entries: Box<dyn Iterator<Item = _>> = match order {
+            Order::Ascending => Box::new(walk::ascending(tree, keys)),
+            Order::Descending => Box::new(walk::descending(tree, keys)),
+        };
+        entries
+            .try_for_each(|entry| match show(entry) {
+                Ok(ControlFlow::Continue(())) => ControlFlow::Continue(()),
+                Ok(ControlFlow::Break(())) => ControlFlow::Break(Ok(())),
+                Err(error) => ControlFlow::Break(Err(error)),
+            })
+            .break_value()
+            .unwrap_or(Ok(()))
+    }
+
+    /// Removes what is sealed from the hot end.
+    pub fn remove_sealed(&self) -> Result<(), Error> {
+        /// Keys of one batch of sled's.
+        const KEYS_MAX: usize = 64;
+        let (hot, sealed_through) = (self.hot(), self.view().position.sealed_through);
+        loop {
+            let mut removal = sled::Batch::default();
+            let (mut keys, mut bytes) = (0, 0);
+            for entry in hot.log.range(..=sealed_through.to_be_bytes()).take(KEYS_MAX) {
+                let (key, value) = entry.map_err(Error::sled("read the log"))?;
+                removal.remove(key);
+                keys += 1;
+                bytes += value.len() as u64;
+            }
+            if keys == 0 {
+                return Ok(());
+            }
+            hot.log.apply_batch(removal).map_err(Error::sled("remove what is sealed"))?;
+            let less = |all: u64| Some(all.saturating_sub(bytes));
+            // Never fails: the closure always gives a value.
+            let _ = self.hot_bytes.fetch_update(SeqCst, SeqCst, less);
+        }
+    }
+
+    /// Reads what a view says is sealed.
+    fn read_sealed(
+        &self,
+        view: &View,
+        selection: &Selection,
+        order: Order,
+        visit: Visit<'_>,
+    ) -> Result<(ControlFlow<()>, Missing), Error> {
+        let mut sources = Sources::new(self, view, selection, order)?;
+        let flow = sources.read(visit)?;
+        Ok((flow, sources.missing()))
+    }
+
+    /// Shows a batch's records that are selected.
+    fn show(batch: BatchView<'_>, selection: &Selection, order: Order, visit: Visit<'_>) -> Step {
+        let end_seq = batch.end_seq();
+        let records = batch.records().map(|entry| {
+            entry.map_err(|error| Error::Damaged {
+                place: format!("the batch that ends before record {end_seq}"),
+                why: error.0.to_owned(),
+            })
+        });
+        let mut one = |seq: Seq, record: &Record<'_>| {
+            if selection.range.contains(&seq) {
+                visit(seq, record)
+            } else {
+                Ok(ControlFlow::Continue(()))
+            }
+        };
+        match order {
+            Order::Ascending => {
+                for entry in records {
+                    let (seq, record) = entry?;
+                    if one(seq, &record)?.is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+            }
+            Order::Descending => {
+                let records = records.collect::<Result<Vec<_>, _>>()?;
+                for (seq, record) in records.iter().rev() {
+                    if one(*seq, record)?.is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn ascend(&self, selection: &Selection, visit: Visit<'_>) -> Result<Missing, Error> {
+        let (mut from, end) = (*selection.range.start(), *selection.range.end());
+        let end = end.min(self.next_seq() - 1);
+        let mut missing = Missing::default();
+        let mut stopped = false;
+        while from <= end && !stopped {
+            let view = self.view();
+            let sealed_through = view.position.sealed_through;
+            if from <= sealed_through {
+                let part = Selection { range: from..=end.min(sealed_through), ..selection.clone() };
+                let (flow, left_out) = self.read_sealed(&view, &part, Order::Ascending, visit)?;
+                missing.records += left_out.records;
+                if flow.is_break() {
+                    return Ok(missing);
+                }
+                from = sealed_through + 1;
+                continue;
+            }
+            let before = from;
+            self.hot_batches(from..=end, Order::Ascending, &mut |batch, _| {
+                if batch.first_seq() > from {
+                    // Overtaken: what lies between was sealed meanwhile.
+                    return Ok(ControlFlow::Break(()));
+                }
+                from = batch.end_seq();
+                let flow = Tiers::show(batch, selection, Order::Ascending, visit)?;
+                stopped = flow.is_break();
+                Ok(flow)
+            })?;
+            if from <= end && !stopped && self.view().position.sealed_through < from {
+                return Err(hole(from, before));
+            }
+        }
+        Ok(missing)
+    }
+
+    fn descend(&self, selection: &Selection, visit: Visit<'_>) -> Result<Missing, Error> {
+        let (start, mut to) = (*selection.range.start(), *selection.range.end());
+        to = to.min(self.next_seq() - 1);
+        let mut stopped = false;
+        loop {
+            let view = self.view();
+            let sealed_through = view.position.sealed_through;
+            if start > to || stopped {
+                return Ok(Missing::default());
+            }
+            if to <= sealed_through {
+                let part = Selection { range: start..=to, ..selection.clone() };
+                let read = self.read_sealed(&view, &part, Order::Descending, visit)?;
+                return Ok(read.1);
+            }
+            let (before, hot_start) = (to, start.max(sealed_through + 1));
+            self.hot_batches(hot_start..=to, Order::Descending, &mut |batch, _| {
+                if batch.end_seq() <= to {
+                    return Ok(ControlFlow::Break(()));
+                }
+                to = batch.first_seq() - 1;
+                let flow = Tiers::show(batch, selection, Order::Descending, visit)?;
+                stopped = flow.is_break();
+                Ok(flow)
+            })?;
+            if to >= hot_start && !stopped && self.view().position.sealed_through < to {
+                return Err(hole(to, before));
+            }
+        }
+    }
+}
+
+impl Log for Tiers {
+    fn next_seq(&self) -> Seq {
+        self.next_seq.load(SeqCst)
+    }
+
+    fn append(&self, batches: &[EncodedBatch]) -> Result<(), Error> {
+        let mut next_seq = self.next_seq();
+        let mut bytes = 0;
+        for batch in batches {
+            assert_eq!(batch.first_seq(), next_seq, "one thread appends, and in order");
+            next_seq += batch.count();
+            bytes += batch.bytes().len() as u64;
+        }
+        let tree = &self.hot().log;
+        match batches {
+            [one] => tree.insert(one.first_seq().to_be_bytes(), one.bytes()).map(drop),
+            several => {
+                let mut together = sled::Batch::default();
+                for batch in several {
+                    together.insert(&batch.first_seq().to_be_bytes(), batch.bytes());
+                }
+                tree.apply_batch(together)
+            }
+        }
+        .map_err(Error::sled("append to the log"))?;
+        self.next_seq.store(next_seq, SeqCst);
+        self.hot_bytes.fetch_add(bytes, SeqCst);
+        Ok(())
+    }
+
+    fn read(
+        &self,
+        selection: &Selection,
+        order: Order,
+        visit: Visit<'_>,
+    ) -> Result<Missing, Error> {
+        match order {
+            Order::Ascending => self.ascend(selection, visit),
+            Order::Descending => self.descend(selection, visit),
+        }
+    }
+}
+
+impl super::state::Registry for Tiers {
+    fn erased(&self, seq: Seq, record: &Record<'_>) -> Result<(), Error> {
+        let crate::model::Change::Erased { account, scope } = record.change else { return Ok(()) };
+        let mut edit = Edit::default();
+        edit.erasure(seq, record);
+        edit.write(&self.hot().manifest)?;
+        self.change_view(|view| Arc::make_mut(&mut view.erasures).add(seq, account, scope));
+        Ok(())
+    }
+}
+
+fn hole(at: Seq, before: Seq) -> Error {
+    Error::Damaged {
+        place: format!("record {at} of the log"),
+        why: format!("it is neither in the hot end nor sealed (reading went on from {before})"),
+    }
+}
+
+/// Takes an entry of the hot end apart.
+pub(super) fn batch<'a>(key: &IVec, value: &'a IVec) -> Result<BatchView<'a>, Error> {
+    let damaged = |why: &str| Error::Damaged {
+        place: format!(
+            "the log's batch {}",
+            key.iter().map(|b| format!("{b:02x}")).collect::<String>()
+        ),
+        why: why.to_owned(),
+    };
+    let first_seq = key.as_ref().try_into().map_err(|_| damaged("its key isn't a position"))?;
+    BatchView::decode(Seq::from_be_bytes(first_seq), value).map_err(|error| damaged(error.0))
+}
