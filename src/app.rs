@@ -105,6 +105,7 @@ impl App {
         let directory = lock(&config.data)?;
         let server = Server::bind(config.listen)?;
         let opened = Opened::open(directory)?;
+        opened.store.space().keep_free(config.reserve_bytes);
         if opened.store.accounts().is_empty() {
             first_run(&opened.context(), server.local_addr(), out)?;
         }
@@ -124,6 +125,11 @@ impl App {
         let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
         log::info!("listening on http://{address}, data in {}", config.data.display());
         Ok(App { opened, jobs, running, stopping })
+    }
+
+    /// Calls `tell` with the reason when it can't go on, as on a full disk: it is to be stopped then.
+    pub fn on_fatal(&self, tell: impl FnOnce(&str) + Send + 'static) {
+        self.opened.store.on_fatal(tell);
     }
 
     /// Ends it: takes no more, answers all that it took, and returns when that is on disk.

@@ -26,8 +26,10 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use super::Store;
 use super::batch::ENTRY_BYTES_MAX;
 use super::draft::Draft;
+use super::fatal;
 use super::flush::Flush;
-use super::outcome::{Outcome, Refusal};
+use super::outcome::{Outcome, Receipt, Refusal};
+use super::space::{Claim, Room};
 use super::stage::Stage;
 use crate::model::limits::{OBJECT_BYTES_MAX, USER_BYTES_MAX};
 
@@ -139,6 +141,8 @@ pub struct Writer {
     queue: RwLock<Option<Sender<Submission>>>,
     queued_bytes: Arc<AtomicUsize>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Looks after the store; ends when the sender is gone.
+    watch: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
 }
 
 impl Writer {
@@ -150,6 +154,7 @@ impl Writer {
         let (queue, submissions) = bounded(QUEUE_SUBMISSIONS_MAX);
         let (answers, to_answer) = bounded::<Vec<Answer>>(ANSWERS_MAX);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
+        let watch = Mutex::new(Some(fatal::watch(Arc::clone(&store))?));
         let committer = Committer {
             store,
             flush,
@@ -165,7 +170,7 @@ impl Writer {
             thread::Builder::new().name("answers".into()).spawn(move || answer_all(&to_answer))?,
         ];
         let (queue, threads) = (RwLock::new(Some(queue)), Mutex::new(threads));
-        Ok(Writer { queue, queued_bytes, threads })
+        Ok(Writer { queue, queued_bytes, threads, watch })
     }
 
     /// Hands drafts to the committer, to be stored all or none. Never waits: `done` is called from
@@ -206,6 +211,14 @@ impl Writer {
         let threads =
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
+            if thread.join().is_err() {
+                log::error!("a thread of the store panicked");
+            }
+        }
+        // Only now: while the committer waits for the disk, somebody has to look.
+        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((stop, thread)) = watch {
+            drop(stop);
             if thread.join().is_err() {
                 log::error!("a thread of the store panicked");
             }
@@ -254,6 +267,7 @@ impl Committer {
         }
         if self.store.failure().is_none() {
             self.store.high_water.note(self.store.last_seq());
+            self.store.space.leave();
         }
     }
 
@@ -297,9 +311,8 @@ impl Committer {
             None => catch_unwind(AssertUnwindSafe(|| self.write(drafts)))
                 .unwrap_or_else(|_| Err("writing to the store panicked".to_owned()))
                 .unwrap_or_else(|why| {
-                    log::error!("nothing more is accepted: {why}");
-                    let why = self.store.failure.get_or_init(|| why);
-                    vec![Err(Refusal::Failed(why.as_str().into())); done.len()]
+                    let why = self.store.fail(why);
+                    vec![Err(Refusal::Failed(why.into())); done.len()]
                 }),
         };
         done.into_iter().zip(outcomes).collect()
@@ -308,13 +321,23 @@ impl Committer {
     /// Appends, flushes and merges. An error means that nobody knows what is on disk.
     fn write(&self, group: Vec<Vec<Draft>>) -> Result<Vec<Outcome>, String> {
         let mut stage = Stage::new(&self.store);
-        let outcomes = group.into_iter().map(|drafts| stage.take(drafts)).collect();
+        let room = self.store.space.room();
+        let outcomes = group.into_iter().map(|drafts| take(&mut stage, &room, drafts)).collect();
+        // A full disk can make each of the three wait.
+        let _writing = self.store.pulse.begin();
         if let Some(appended) = stage.append().map_err(|error| error.to_string())? {
-            let flushing = self.store.pulse.begin();
             self.flush.flush().map_err(|error| format!("flushing to disk failed: {error}"))?;
-            drop(flushing);
             appended.merge().map_err(|error| error.to_string())?;
         }
         Ok(outcomes)
     }
+}
+
+/// Takes a submission into a group if the disk has room for it.
+fn take(stage: &mut Stage<'_>, room: &Room, drafts: Vec<Draft>) -> Result<Receipt, Refusal> {
+    let tracks = drafts.iter().any(|draft| draft.claim() == Claim::Tracking);
+    let claim = if tracks { Claim::Tracking } else { Claim::Control };
+    let bytes: usize = drafts.iter().map(|draft| draft.encoded.len()).sum();
+    room.admit(claim, (stage.bytes() + bytes) as u64)?;
+    stage.take(drafts)
 }

@@ -19,6 +19,7 @@
 //! ```text
 //! DIR/FORMAT         "triggerly store N"; a newer N than ours is refused
 //! DIR/high-water     how far the log was known to reach (see `high_water`)
+//! DIR/ballast        room for opening on a full disk (see `space`)
 //! DIR/lock           held (flock) by whoever has the store open
 //! DIR/control.sock   where the commands reach the server that holds it
 //! DIR/sled/          two trees in one file, so that one flush covers both
@@ -52,12 +53,14 @@ mod codec;
 mod committer;
 mod directory;
 mod draft;
+mod fatal;
 mod flush;
 mod high_water;
 mod log;
 mod outcome;
 mod pulse;
 mod reader;
+mod space;
 mod stage;
 mod state;
 mod walk;
@@ -73,6 +76,7 @@ pub use flush::Flush;
 pub use log::{Batches, Log, Order, Step};
 pub use outcome::{Outcome, Receipt, Refusal};
 pub use reader::Sizes;
+pub use space::{BALLAST_BYTES, Size, Space};
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -82,6 +86,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::model::{Accounts, Seq};
+use fatal::{Fatal, Waker};
 use high_water::HighWater;
 use log::SledLog;
 use pulse::Pulse;
@@ -140,6 +145,16 @@ pub enum Error {
         /// The reason given.
         why: String,
     },
+    /// There is no room to open it.
+    #[error("the disk that holds {} is full ({free} free), and the store could not be opened: {why}; make room, then start again; nothing is lost", dir.display())]
+    Full {
+        /// Where.
+        dir: PathBuf,
+        /// How much is free.
+        free: Size,
+        /// What did not work.
+        why: String,
+    },
     /// Something at rest isn't as it was written.
     #[error(
         "the store is damaged at {place}: {why}; restore a backup, or ask for what can be saved"
@@ -165,6 +180,8 @@ impl Error {
 
 /// An open store. Everything may read through it; [`Writer`] alone changes it.
 pub struct Store {
+    /// First, so that its thread has let go of sled before the store does.
+    waker: Waker,
     db: sled::Db,
     log: Box<dyn Log>,
     state: State,
@@ -174,6 +191,8 @@ pub struct Store {
     pulse: Pulse,
     high_water: HighWater,
     failure: OnceLock<String>,
+    fatal: Fatal,
+    space: Space,
     /// Last, so that nobody else has the lock while sled still has its files.
     directory: Directory,
 }
@@ -208,18 +227,24 @@ impl Store {
     /// sled may panic on a damaged file; a person deserves a sentence.
     fn prepare(directory: Directory, rebuild: bool) -> Result<Store, Error> {
         let place = directory.sled_path().display().to_string();
-        catch_unwind(AssertUnwindSafe(|| Store::prepare_here(directory, rebuild))).unwrap_or_else(
-            |_| Err(Error::Damaged { place, why: "sled can't make sense of it".to_owned() }),
-        )
+        let dir = directory.path().to_owned();
+        catch_unwind(AssertUnwindSafe(|| Store::prepare_here(directory, rebuild)))
+            .unwrap_or_else(|_| {
+                Err(Error::Damaged { place, why: "sled can't make sense of it".to_owned() })
+            })
+            .map_err(|error| space::explain(&dir, error))
     }
 
     fn prepare_here(directory: Directory, rebuild: bool) -> Result<Store, Error> {
         let path = directory.sled_path();
-        let db = open_sled(&path)?;
+        let given_up = space::make_room_to_open(&directory)?;
+        let (config, db) = open_sled(&path)?;
+        let waker = Waker::start(config, &db)?;
         let log = SledLog::new(db.open_tree("log").map_err(Error::sled("open the log"))?)?;
         let state = State::new(db.open_tree("state").map_err(Error::sled("open the state"))?);
         directory.sync()?;
         let store = Store {
+            waker,
             db,
             log: Box::new(log),
             state,
@@ -228,6 +253,8 @@ impl Store {
             pulse: Pulse::default(),
             high_water: HighWater::open(directory.path())?,
             failure: OnceLock::new(),
+            fatal: Fatal::default(),
+            space: Space::open(directory.path(), given_up)?,
             directory,
         };
         let last_seq = store.log.next_seq() - 1;
@@ -267,7 +294,13 @@ impl Store {
         self.failure.get().map(String::as_str)
     }
 
-    /// How long the flush that is under way has taken, if one is. More than moments means that the
+    /// The room that the disk has left.
+    #[must_use]
+    pub fn space(&self) -> &Space {
+        &self.space
+    }
+
+    /// How long the write that is under way has taken, if one is. More than moments means that the
     /// disk hangs.
     #[must_use]
     pub fn flushing_for(&self) -> Option<Duration> {
@@ -299,7 +332,7 @@ impl Store {
 }
 
 /// Opens sled with settings that make its memory bounded and its flush ours to call.
-fn open_sled(path: &Path) -> Result<sled::Db, Error> {
+fn open_sled(path: &Path) -> Result<(sled::Config, sled::Db), Error> {
     let config = sled::Config::default()
         .path(path)
         .cache_capacity(CACHE_BYTES)
@@ -309,7 +342,7 @@ fn open_sled(path: &Path) -> Result<sled::Db, Error> {
     let began = Instant::now();
     loop {
         match config.open() {
-            Ok(db) => return Ok(db),
+            Ok(db) => return Ok((config, db)),
             // The directory is ours. Threads of whoever had it before may keep the file a little.
             Err(sled::Error::Io(error)) if is_locked(&error) && began.elapsed() < LINGER_MAX => {
                 std::thread::sleep(Duration::from_millis(10));
