@@ -166,6 +166,8 @@ impl Space {
             if fs::remove_file(&self.path).is_ok() {
                 self.ballast.store(0, SeqCst);
             }
+        } else {
+            self.tend();
         }
     }
 
@@ -219,30 +221,39 @@ impl Space {
         room
     }
 
-    /// Makes the ballast if it isn't there and there is room for it. To be called now and then.
+    /// Makes the ballast, or more of it, where there is room. To be called now and then.
     pub(super) fn tend(&self) {
-        let missing = self.ballast.load(SeqCst) < BALLAST_BYTES;
-        if !self.room().low && missing && self.reserve.load(SeqCst) > 0 {
-            self.make_ballast(BALLAST_BYTES);
+        let reserve = self.reserve.load(SeqCst);
+        // What opening was given is given back first; the reserve can come later.
+        let left = if self.given_up { reserve.min(RESERVE_BYTES_MIN) } else { reserve };
+        if reserve > 0 {
+            let _ = self.room();
+            self.grow_ballast(left);
         }
     }
 
     /// Keeps for the next opening what this one was given. To be called when no more is written.
     pub(super) fn leave(&self) {
-        let missing = self.ballast.load(SeqCst) < BALLAST_BYTES;
-        if self.given_up && missing {
+        if self.given_up {
             // Where blocks are counted in other ways than bytes, the last of them can't be had.
-            let bytes = self.free_bytes().min(BALLAST_BYTES);
-            self.make_ballast(bytes - bytes / 16);
+            self.grow_ballast(MIB);
         }
     }
 
-    fn make_ballast(&self, bytes: u64) {
-        match allocate(&self.path, bytes) {
-            Ok(()) => self.ballast.store(bytes, SeqCst),
+    /// Takes what is free, but for so many bytes, as far as the ballast lacks it.
+    fn grow_ballast(&self, left: u64) {
+        let held = self.ballast.load(SeqCst);
+        let more =
+            self.free_bytes().saturating_sub(left).min(BALLAST_BYTES.saturating_sub(held)) / MIB;
+        if more == 0 {
+            return;
+        }
+        match allocate(&self.path, held + more * MIB) {
+            Ok(()) => self.ballast.store(held + more * MIB, SeqCst),
             Err(error) => {
-                // It is tried again, and what a try has taken is not to be missing elsewhere.
+                // It is tried again, and what this try has taken is not to be missing elsewhere.
                 let _ = fs::remove_file(&self.path);
+                self.ballast.store(0, SeqCst);
                 log::debug!("can't make {}: {error}", self.path.display());
             }
         }
@@ -270,7 +281,7 @@ impl Space {
 /// Gives a file so many bytes of real blocks.
 fn allocate(path: &Path, bytes: u64) -> io::Result<()> {
     let mut file =
-        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
     match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
         Ok(()) => Ok(()),
         // A file system that knows no such thing; and one that may squeeze what is all alike.
