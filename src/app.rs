@@ -106,6 +106,7 @@ impl App {
         let server = Server::bind(config.listen)?;
         let opened = Opened::open(directory)?;
         opened.store.space().keep_free(config.reserve_bytes);
+        opened.store.space().hold_ballast();
         if opened.store.accounts().is_empty() {
             first_run(&opened.context(), server.local_addr(), out)?;
         }

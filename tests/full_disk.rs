@@ -260,7 +260,6 @@ fn opening_with_little_room_works_or_says_why_and_harms_nothing() {
         copy(&whole.path().join("store"), &small.dir);
         let filler = small.disk.fill("filler", kib * 1024);
         let output = verb(&small.dir, &["stats"]);
-        eprintln!("{kib} KiB: {} left: {output:?}", small.disk.free_bytes());
         if output.status.success() {
             opened += 1;
         } else {
