@@ -8,16 +8,20 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use support::connection::Connection;
 use support::server::{triggerly, verb};
 use support::small_disk::{SmallDisk, blocks};
 use support::{Reply, Server};
+use triggerly::model::record::Event;
+use triggerly::model::{AccountId, AccountName, ApiToken, Date, SecretHash, Via};
+use triggerly::store::{Done, Draft, Flush, Refusal, Store, Writer};
 
 const MIB: u64 = 1 << 20;
 
@@ -79,23 +83,51 @@ impl Small {
     /// each refusal was.
     fn load(&self, server: &Server) -> Vec<Reply> {
         let refusals = Mutex::new(Vec::new());
+        let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            for _ in 0..CONNECTIONS {
-                scope.spawn(|| {
-                    let mut connection = Connection::open(server.address).expect("it listens");
-                    for refused in 0.. {
-                        match self.load_until_refused(server, &mut connection) {
-                            Some(reply) => refusals.lock().unwrap().push(reply),
-                            None => return,
-                        }
-                        if refused > 5 {
-                            return;
-                        }
+            // Reading goes on meanwhile; it makes the engine write what it is asked for.
+            let reader = scope.spawn(|| {
+                while !over.load(SeqCst) {
+                    if Connection::open(server.address)
+                        .and_then(|mut connection| self.read_a_little(&mut connection))
+                        .is_err()
+                    {
+                        return;
                     }
-                });
+                }
+            });
+            let writers: Vec<_> = (0..CONNECTIONS)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut connection = Connection::open(server.address).expect("it listens");
+                        for refused in 0.. {
+                            match self.load_until_refused(server, &mut connection) {
+                                Some(reply) => refusals.lock().unwrap().push(reply),
+                                None => return,
+                            }
+                            if refused > 5 {
+                                return;
+                            }
+                        }
+                    })
+                })
+                .collect();
+            for writer in writers {
+                writer.join().expect("no panic");
             }
+            over.store(true, SeqCst);
+            reader.join().expect("no panic");
         });
         refusals.into_inner().unwrap()
+    }
+
+    fn read_a_little(&self, connection: &mut Connection) -> io::Result<()> {
+        for target in ["/v1/users?limit=5", "/v1/events?limit=5", "/v1/events?order=asc&limit=5"] {
+            let bearer = format!("Authorization: Bearer {}", self.secret_key);
+            connection.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\n{bearer}\r\n\r\n"))?;
+            connection.reply()?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        }
+        Ok(())
     }
 
     fn load_until_refused(&self, server: &Server, connection: &mut Connection) -> Option<Reply> {
@@ -255,7 +287,7 @@ fn opening_with_little_room_works_or_says_why_and_harms_nothing() {
     let (mut opened, mut refused) = (0, 0);
     let whole = tempfile::tempdir().expect("a folder");
     copy(&small.dir, &whole.path().join("store"));
-    for kib in [0, 4, 16, 64, 256, 1024, 2048, 4096, 6144, 8192, 12288, 16384, 20480] {
+    for kib in [0, 64, 1024, 4096, 8192, 20480] {
         fs::remove_dir_all(&small.dir).expect("it can be removed");
         copy(&whole.path().join("store"), &small.dir);
         let filler = small.disk.fill("filler", kib * 1024);
@@ -291,4 +323,66 @@ fn rotate(small: &mut Small, server: &mut Server) {
     small.secret_key = key.to_owned();
     server.secret_key = key.to_owned();
     assert_eq!(server.read("/v1/users?limit=1").status, 200);
+}
+
+/// A flush that the test says how to fail.
+struct Scripted(Box<dyn Fn() -> io::Result<()> + Send>);
+
+impl Flush for Scripted {
+    fn flush(&self) -> io::Result<()> {
+        (self.0)()
+    }
+}
+
+#[test]
+fn a_flush_that_hangs_ends_the_process_where_the_disk_is_full_and_only_there() {
+    let disk = SmallDisk::new(64);
+    let store = Arc::new(Store::open(&disk.path().join("store")).expect("a store"));
+    let (go, gate) = mpsc::channel::<()>();
+    let hanging = Scripted(Box::new(move || gate.recv().map_err(io::Error::other)));
+    let writer = Writer::start(Arc::clone(&store), Box::new(hanging)).expect("threads");
+    let (tell, told) = mpsc::channel();
+    store.on_fatal(move |why| tell.send(why.to_owned()).expect("the test waits"));
+    let (done, outcome) = mpsc::channel();
+    let draft = Draft::retention(AccountId(1), None, Date::from_millis(0));
+    // An account that isn't there is refused without a flush; events are for anybody.
+    assert!(matches!(writer.submit_and_wait(vec![draft]), Err(Refusal::NoAccount)));
+    let event = Event {
+        account: AccountId(1),
+        via: Via::Public,
+        kind: "t",
+        user_id: None,
+        date: Date::from_millis(0),
+        attributes: "{}",
+    };
+    let draft = Draft::event(event, Date::from_millis(0));
+    writer.submit(vec![draft], Done::new(move |outcome| done.send(outcome).expect("it waits")));
+    assert!(told.recv_timeout(Duration::from_secs(12)).is_err(), "a slow disk is no full one");
+    disk.fill("others", 0);
+    let why = told.recv_timeout(PATIENCE).expect("somebody is told");
+    assert!(why.contains("is full (0 KiB free)"), "{why}");
+    assert!(store.failure().is_some());
+    // Whoever asks later is told as well.
+    let (tell, told) = mpsc::channel();
+    store.on_fatal(move |why| tell.send(why.to_owned()).expect("the test waits"));
+    assert_eq!(told.try_recv(), Ok(why));
+    drop(go);
+    assert!(matches!(outcome.recv_timeout(PATIENCE), Ok(Err(Refusal::Failed(_)))));
+}
+
+#[test]
+fn what_fails_beside_room_is_no_full_disk() {
+    let disk = SmallDisk::new(64);
+    let store = Arc::new(Store::open(&disk.path().join("store")).expect("a store"));
+    let failing = Scripted(Box::new(|| Err(io::Error::other("the medium is gone"))));
+    let writer = Writer::start(Arc::clone(&store), Box::new(failing)).expect("threads");
+    let (tell, told) = mpsc::channel();
+    store.on_fatal(move |why| tell.send(why.to_owned()).expect("the test waits"));
+    let (name, hash) = (AccountName::new("a").expect("a name"), SecretHash([0; 32]));
+    let draft = Draft::account(name, ApiToken([0; 16]), hash, Date::from_millis(0));
+    assert!(matches!(writer.submit_and_wait(vec![draft]), Err(Refusal::Failed(_))));
+    assert!(told.try_recv().is_err(), "reading goes on");
+    drop(writer);
+    // The engine's end would write.
+    std::mem::forget(store);
 }

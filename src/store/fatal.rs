@@ -1,18 +1,18 @@
 //! What can't be mended while the process runs: who is told, and how it is found out.
 //!
 //! # Why anybody has to look
-//! sled waits for a write that one of its threads does. If that fails, the thread notes the error
-//! but, on one of its two ways, wakes nobody ([`Log::exit_reservation` of 0.34.7]), and a flush waits for
-//! ever. Any later call finds the note, wakes all and returns it. So [`Waker`] looks for the note, and
-//! makes that call.
-//!
-//! [`Log::exit_reservation` of 0.34.7]: https://docs.rs/sled/0.34.7/src/sled/pagecache/logger.rs.html
+//! sled writes on threads of its own. When such a write fails, the thread notes the error; on one of
+//! its two ways (`Log::exit_reservation` of 0.34.7, taken where a reader has the buffer written that the
+//! committer is just filling) it wakes nobody, and a flush that waits would wait for ever. The next call
+//! that comes finds the note, wakes all who wait, and returns it. So somebody looks for the note, and
+//! makes that call. Where a page needs a file of its own and that can't be written, not even a note is
+//! made; no page of ours does ([`super`]), and what hangs on a full disk all the same is taken for failed.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use super::{Error, Store};
 
@@ -78,55 +78,13 @@ impl Store {
     /// What nobody who waits would find out: to be called every [`TICK`].
     pub(super) fn look_after(&self) {
         self.space.tend();
-        if let Err(error) = self.waker.look() {
-            self.fail(error.to_string());
+        if let Err(error) = self.engine.global_error() {
+            // It returns the error at once, and whoever waited is awake.
+            let _ = self.db.flush();
+            self.fail(Error::sled("write")(error).to_string());
         }
         if self.flushing_for().is_some_and(|age| age > HANG_MAX) && self.space.is_exhausted() {
             self.fail(format!("a write has not returned within {} s", HANG_MAX.as_secs()));
-        }
-    }
-}
-
-/// Wakes whoever waits in sled for a write that has failed, as long as it lives.
-pub(super) struct Waker {
-    config: sled::Config,
-    /// Gone when the thread is to end.
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Waker {
-    /// `config` is what `db` was opened with; they share the note of the error.
-    pub fn start(config: sled::Config, db: &sled::Db) -> Result<Waker, Error> {
-        let (stop, stopped) = bounded(0);
-        let (watched, db) = (config.clone(), db.clone());
-        let thread = thread::Builder::new()
-            .name("waker".into())
-            .spawn(move || wake(&stopped, &watched, &db))
-            .map_err(Error::io("start a thread for", "the store"))?;
-        Ok(Waker { config, stop: Some(stop), thread: Some(thread) })
-    }
-
-    /// The error that sled has noted, if it has.
-    pub fn look(&self) -> Result<(), Error> {
-        self.config.global_error().map_err(Error::sled("write"))
-    }
-}
-
-impl Drop for Waker {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            log::error!("a thread of the store panicked");
-        }
-    }
-}
-
-fn wake(stopped: &Receiver<()>, config: &sled::Config, db: &sled::Db) {
-    while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
-        if config.global_error().is_err() {
-            // It returns the error at once; whoever waited meanwhile is awake now.
-            let _ = db.flush();
         }
     }
 }

@@ -86,7 +86,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::model::{Accounts, Seq};
-use fatal::{Fatal, Waker};
+use fatal::Fatal;
 use high_water::HighWater;
 use log::SledLog;
 use pulse::Pulse;
@@ -180,9 +180,9 @@ impl Error {
 
 /// An open store. Everything may read through it; [`Writer`] alone changes it.
 pub struct Store {
-    /// First, so that its thread has let go of sled before the store does.
-    waker: Waker,
     db: sled::Db,
+    /// What it was opened with; it has sled's note of an error that nobody was there to be told.
+    engine: sled::Config,
     log: Box<dyn Log>,
     state: State,
     accounts: RwLock<Arc<Accounts>>,
@@ -238,14 +238,13 @@ impl Store {
     fn prepare_here(directory: Directory, rebuild: bool) -> Result<Store, Error> {
         let path = directory.sled_path();
         let given_up = space::make_room_to_open(&directory)?;
-        let (config, db) = open_sled(&path)?;
-        let waker = Waker::start(config, &db)?;
+        let (engine, db) = open_sled(&path)?;
         let log = SledLog::new(db.open_tree("log").map_err(Error::sled("open the log"))?)?;
         let state = State::new(db.open_tree("state").map_err(Error::sled("open the state"))?);
         directory.sync()?;
         let store = Store {
-            waker,
             db,
+            engine,
             log: Box::new(log),
             state,
             accounts: RwLock::default(),
