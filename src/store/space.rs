@@ -5,7 +5,7 @@
 //! # What it promises
 //! - While less than the reserve is free, tracking is refused before anything of it is written.
 //!   What administers or takes out still goes through, as long as it fits.
-//! - A store that filled disk was closed on, or that others filled to the last byte, can be opened
+//! - A store on a disk that is full, or that others have filled to the last byte, can be opened
 //!   again: `DIR/ballast` holds blocks that are given up for it and taken again when there is room.
 //!
 //! # What was measured of sled 0.34.7, and what follows
