@@ -29,6 +29,9 @@ pub const BUSY_MAX: Duration = Duration::from_secs(10);
 /// How often it is looked whether something is to be sealed, merged or erased.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 
+/// When it is tried again after it has failed.
+const KEEP_AGAIN: Duration = Duration::from_secs(60);
+
 /// How far the compactor stands behind everything else.
 const KEEPER_NICENESS: i32 = 10;
 
@@ -111,6 +114,8 @@ impl App {
         let directory = lock(&config.data)?;
         let server = Server::bind(config.listen)?;
         let opened = Opened::open(directory)?;
+        opened.store.space().keep_free(config.reserve_bytes);
+        opened.store.space().hold_ballast();
         if opened.store.accounts().is_empty() {
             first_run(&opened.context(), server.local_addr(), out)?;
         }
@@ -131,6 +136,11 @@ impl App {
         log::info!("listening on http://{address}, data in {}", config.data.display());
         let keeper = keep(&opened, &stopping).map_err(Error::Thread)?;
         Ok(App { opened, jobs, running, stopping, keeper })
+    }
+
+    /// Calls `tell` with the reason when it can't go on, as on a full disk: it is to be stopped then.
+    pub fn on_fatal(&self, tell: impl FnOnce(&str) + Send + 'static) {
+        self.opened.store.on_fatal(tell);
     }
 
     /// Ends it: takes no more, answers all that it took, and returns when that is on disk.
@@ -177,8 +187,8 @@ fn keep(opened: &Opened, stopping: &Arc<AtomicBool>) -> io::Result<JoinHandle<()
             log::debug!("the compactor runs with ordinary priority: {error}");
         }
         while !stopping.load(SeqCst) {
-            commands::keep(&Context { store: &store, writer: &writer }, &stopping);
-            thread::park_timeout(KEEP_EVERY);
+            let kept = commands::keep(&Context { store: &store, writer: &writer }, &stopping);
+            thread::park_timeout(if kept { KEEP_EVERY } else { KEEP_AGAIN });
         }
     })
 }

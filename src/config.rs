@@ -16,6 +16,12 @@ pub const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
 /// Workers at the most: they only decode and check, so more than cores are of no use.
 pub const WORKERS_MAX: usize = 64;
 
+/// What is kept free on the disk unless somebody says otherwise.
+pub const RESERVE_DEFAULT: &str = "256M";
+
+/// The smallest reserve but none, in bytes. What is being written when it is reached has to fit.
+pub const RESERVE_BYTES_MIN: u64 = 8 * 1024 * 1024;
+
 /// An option that makes no sense.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{option} takes {takes}, not {given:?}")]
@@ -36,6 +42,7 @@ pub struct RawConfig {
     pub listen: Option<String>,
     pub workers: Option<String>,
     pub log: Option<String>,
+    pub reserve: Option<String>,
 }
 
 /// What a server is to do.
@@ -49,6 +56,8 @@ pub struct Config {
     pub workers: usize,
     /// What is logged, and how.
     pub log: LogConfig,
+    /// Bytes that are to stay free on the disk; 0 for none.
+    pub reserve_bytes: u64,
 }
 
 /// What is logged, and how.
@@ -68,12 +77,7 @@ impl RawConfig {
     pub fn check(self, env: impl Fn(&str) -> Option<OsString>) -> Result<Config, Error> {
         let data = data_dir(self.data, &env);
         let setting = |option: &'static str, given: Option<String>, default: &str| {
-            let variable = format!("TRIGGERLY_{}", option.to_uppercase());
-            match (given, env(&variable).filter(|value| !value.is_empty())) {
-                (Some(given), _) => (format!("--{option}"), given),
-                (None, Some(value)) => (variable, value.to_string_lossy().into_owned()),
-                (None, None) => (format!("--{option}"), default.to_owned()),
-            }
+            setting(option, given, default, &env)
         };
         // A worker keeps up with far more than a core's share of connections; measured, as many
         // workers as cores were slower than half of them.
@@ -96,7 +100,51 @@ impl RawConfig {
                 "a level (off, error, warn, info, debug, trace), with `,json` or `,text` behind it",
                 LogConfig::parse,
             )?,
+            reserve_bytes: reserve_bytes(self.reserve, &env)?,
         })
+    }
+}
+
+/// How much is to stay free: the option, or `TRIGGERLY_RESERVE`, or [`RESERVE_DEFAULT`].
+///
+/// # Errors
+/// [`Error`] if it is no size, or too small to be of use.
+pub fn reserve_bytes(
+    given: Option<String>,
+    env: impl Fn(&str) -> Option<OsString>,
+) -> Result<u64, Error> {
+    read(
+        setting("reserve", given, RESERVE_DEFAULT, env),
+        "a size as 256M (K, M, G or bytes), at least 8M, or 0 for none",
+        |text| size(text).filter(|bytes| *bytes == 0 || *bytes >= RESERVE_BYTES_MIN),
+    )
+}
+
+/// Bytes, or KiB, MiB, GiB with a letter behind.
+fn size(text: &str) -> Option<u64> {
+    let (digits, unit) = match text.bytes().last()? {
+        b'K' | b'k' => (&text[..text.len() - 1], 1 << 10),
+        b'M' | b'm' => (&text[..text.len() - 1], 1 << 20),
+        b'G' | b'g' => (&text[..text.len() - 1], 1 << 30),
+        _ => (text, 1),
+    };
+    // `parse` would take a sign.
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse::<u64>().ok().filter(|_| is_number)?.checked_mul(unit)
+}
+
+/// An option, its variable or its default, beside where it came from.
+fn setting(
+    option: &'static str,
+    given: Option<String>,
+    default: &str,
+    env: impl Fn(&str) -> Option<OsString>,
+) -> (String, String) {
+    let variable = format!("TRIGGERLY_{}", option.to_uppercase());
+    match (given, env(&variable).filter(|value| !value.is_empty())) {
+        (Some(given), _) => (format!("--{option}"), given),
+        (None, Some(value)) => (variable, value.to_string_lossy().into_owned()),
+        (None, None) => (format!("--{option}"), default.to_owned()),
     }
 }
 
@@ -145,6 +193,41 @@ mod tests {
         assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
         assert!((1..=WORKERS_MAX).contains(&config.workers));
         assert_eq!(config.log, LogConfig { level: LevelFilter::Info, json: false });
+        assert_eq!(config.reserve_bytes, 256 << 20);
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("8388608", Some(8 << 20)),
+            ("8192K", Some(8 << 20)),
+            ("8m", Some(8 << 20)),
+            ("3G", Some(3 << 30)),
+            ("16777215G", Some(16_777_215 << 30)),
+            ("17179869184G", None),
+            ("99999999999999999999", None),
+            ("", None),
+            ("M", None),
+            ("-1M", None),
+            ("+8M", None),
+            ("8 M", None),
+            ("8MB", None),
+            ("8.5M", None),
+            ("８M", None),
+        ] {
+            assert_eq!(size(text), bytes, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_reserve_is_none_or_large_enough_to_be_of_use() {
+        for (text, bytes) in
+            [("0", Some(0)), ("0G", Some(0)), ("8M", Some(8 << 20)), ("8191K", None), ("1", None)]
+        {
+            let found = reserve_bytes(Some(text.to_owned()), |_| None);
+            assert_eq!(found.ok(), bytes, "{text}");
+        }
     }
 
     #[test]
@@ -154,21 +237,25 @@ mod tests {
             ("TRIGGERLY_DATA", "/env"),
             ("TRIGGERLY_WORKERS", "7"),
             ("TRIGGERLY_LOG", "debug,json"),
+            ("TRIGGERLY_RESERVE", "16M"),
         ];
         let config = check(RawConfig::default(), &env).expect("all from the environment");
         assert_eq!(config.listen.to_string(), "[::1]:1");
         assert_eq!((config.data, config.workers), (PathBuf::from("/env"), 7));
         assert_eq!(config.log, LogConfig { level: LevelFilter::Debug, json: true });
+        assert_eq!(config.reserve_bytes, 16 << 20);
         let raw = RawConfig {
             data: Some("/option".into()),
             listen: Some("127.0.0.1:0".into()),
             workers: Some("3".into()),
             log: Some("off,text".into()),
+            reserve: Some("0".into()),
         };
         let config = check(raw, &env).expect("all from the options");
         assert_eq!(config.listen.to_string(), "127.0.0.1:0");
         assert_eq!((config.data, config.workers), (PathBuf::from("/option"), 3));
         assert_eq!(config.log, LogConfig { level: LevelFilter::Off, json: false });
+        assert_eq!(config.reserve_bytes, 0);
     }
 
     #[test]
@@ -180,6 +267,7 @@ mod tests {
             ("TRIGGERLY_WORKERS", "65"),
             ("TRIGGERLY_LOG", "loud"),
             ("TRIGGERLY_LOG", "info,xml"),
+            ("TRIGGERLY_RESERVE", "4M"),
         ] {
             let error = check(RawConfig::default(), &[(variable, value)]).expect_err(value);
             assert!(error.starts_with(variable) && error.contains(value), "{error}");

@@ -39,6 +39,8 @@ impl Api {
         } else if let Some(hanging) = self.store.flushing_for().filter(|age| *age > FLUSH_MAX) {
             let detail = format!("a flush to disk has taken {} s so far", hanging.as_secs());
             Reject::new(Code::StorageFailed, detail)
+        } else if let Some(shortage) = self.store.space().shortage() {
+            Reject::new(Code::StorageFull, shortage)
         } else if self.is_stopping() {
             Reject::new(Code::ShuttingDown, "the server is stopping")
         } else {

@@ -150,11 +150,14 @@ fn run_command_into(
     out: &mut dyn Write,
 ) -> Result<(), Exit> {
     let began = Instant::now();
+    let reserve_bytes = config::reserve_bytes(None, |name| std::env::var_os(name))?;
     loop {
         let locked = if make { Directory::lock(dir) } else { Directory::lock_existing(dir) };
         match locked {
             Ok(directory) => {
                 let opened = Opened::open(directory)?;
+                opened.store.space().keep_free(reserve_bytes);
+                opened.store.on_fatal(end_late);
                 let done = command.run(&opened.context(), out);
                 opened.close();
                 return match done {
@@ -194,6 +197,20 @@ fn run_rebuild(dir: &Path) -> Result<(), Exit> {
         Err(store::Error::Locked(_)) => run_command(dir, &Command::Rebuild, false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// How long a verb whose store has failed may take to find that out by itself.
+const LATE: Duration = Duration::from_secs(5);
+
+/// Ends the process when a verb hangs in a store that has failed.
+fn end_late(why: &str) {
+    let why = why.to_owned();
+    // Without a thread there is only the hanging, which a signal ends as well.
+    let _ = thread::Builder::new().spawn(move || {
+        thread::sleep(LATE);
+        complain(&why);
+        std::process::exit(1);
+    });
 }
 
 /// A reader that has heard enough (`| head`) is no failure.

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::thread;
 
 use argh::FromArgs;
+use crossbeam_channel::bounded;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -34,21 +36,51 @@ pub(super) struct Serve {
     /// behind it for one JSON object a line (default: info)
     #[argh(option)]
     log: Option<String>,
+
+    /// what is to stay free on the disk, as 256M or 1G; with less, tracking is refused until there is
+    /// room again; 0 for none (default: 256M)
+    #[argh(option)]
+    reserve: Option<String>,
+}
+
+/// Why a server ends.
+enum End {
+    Signal(i32),
+    Fatal(String),
 }
 
 impl Serve {
     pub(super) fn run(self) -> Result<(), Exit> {
-        let Serve { data, listen, workers, log } = self;
-        let config =
-            RawConfig { data, listen, workers, log }.check(|name| std::env::var_os(name))?;
+        let Serve { data, listen, workers, log, reserve } = self;
+        let config = RawConfig { data, listen, workers, log, reserve }
+            .check(|name| std::env::var_os(name))?;
         logging::start(config.log);
         // From before anything is announced, so that a signal right behind it isn't lost.
         let mut signals = Signals::new([SIGTERM, SIGINT])
             .map_err(|error| Exit::Failed(format!("can't wait for signals: {error}")))?;
         let app = App::start(&config, &mut io::stdout().lock())?;
-        // The iterator never ends by itself.
-        let signal = signals.forever().next().unwrap_or(SIGTERM);
-        log::info!("stopping on signal {signal}");
-        Ok(app.stop()?)
+        let (end, ended) = bounded(2);
+        let fatal = end.clone();
+        app.on_fatal(move |why| drop(fatal.try_send(End::Fatal(why.to_owned()))));
+        thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || {
+                if let Some(signal) = signals.forever().next() {
+                    let _ = end.try_send(End::Signal(signal));
+                }
+            })
+            .map_err(|error| Exit::Failed(format!("can't wait for signals: {error}")))?;
+        match ended.recv() {
+            Ok(End::Fatal(why)) => {
+                // Who waits is told that nothing of his is safe; that this may fail as well is known.
+                let _ = app.stop();
+                Err(Exit::Failed(why))
+            }
+            Ok(End::Signal(signal)) => {
+                log::info!("stopping on signal {signal}");
+                Ok(app.stop()?)
+            }
+            Err(_) => Ok(app.stop()?),
+        }
     }
 }

@@ -28,8 +28,8 @@ struct Shown {
     left: Vec<String>,
 }
 
-/// Does what is due, going easy on calls, until `stopping`.
-pub fn keep(context: &Context<'_>, stopping: &AtomicBool) {
+/// Does what is due, going easy on calls, until `stopping`. Whether it could.
+pub fn keep(context: &Context<'_>, stopping: &AtomicBool) -> bool {
     let last = std::cell::Cell::new(Instant::now());
     let go_on = || {
         // As long a rest as there was work, where somebody waits.
@@ -46,8 +46,12 @@ pub fn keep(context: &Context<'_>, stopping: &AtomicBool) {
             if done > 0 || compacted.renewed {
                 log::debug!("compacted: {compacted:?}");
             }
+            true
         }
-        Err(error) => log::error!("compacting failed: {error}"),
+        Err(error) => {
+            log::error!("compacting failed: {error}");
+            false
+        }
     }
 }
 

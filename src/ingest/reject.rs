@@ -82,6 +82,8 @@ codes! {
     Internal = "internal", 500, "The server made a mistake";
     /// Writing has failed.
     StorageFailed = "storage_failed", 503, "The storage has failed";
+    /// The disk has too little room left.
+    StorageFull = "storage_full", 503, "The storage is full";
     /// The server is about to end.
     ShuttingDown = "shutting_down", 503, "The server is stopping";
     /// More is waiting than can be taken.
@@ -95,6 +97,7 @@ impl Code {
         match self {
             Code::Overloaded => Some(1),
             Code::ShuttingDown => Some(5),
+            Code::StorageFull => Some(30),
             Code::StorageFailed => Some(60),
             _ => None,
         }

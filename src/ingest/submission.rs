@@ -150,6 +150,7 @@ impl From<Refusal> for Reject {
         let code = match &refusal {
             Refusal::Overloaded => Code::Overloaded,
             Refusal::ShuttingDown => Code::ShuttingDown,
+            Refusal::Full { .. } => Code::StorageFull,
             Refusal::Failed(_) | Refusal::Unreadable(_) => Code::StorageFailed,
             Refusal::User { limit: UserLimit::Attributes(_), .. } => Code::TooManyAttributes,
             Refusal::User { limit: UserLimit::Bytes(_), .. } => Code::PayloadTooLarge,
@@ -164,6 +165,9 @@ impl From<Refusal> for Reject {
         let detail = match &refusal {
             Refusal::Failed(_) => {
                 "the server can't write to its disk; its owner has to look".into()
+            }
+            Refusal::Full { .. } => {
+                "the server's disk is full; it takes more when its owner has made room".into()
             }
             other => other.to_string(),
         };

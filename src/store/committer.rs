@@ -26,9 +26,11 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use super::Store;
 use super::batch::ENTRY_BYTES_MAX;
 use super::draft::Draft;
+use super::fatal;
 use super::flush::Flush;
 use super::hot::SLED_SEGMENT_BYTES;
-use super::outcome::{Outcome, Refusal};
+use super::outcome::{Outcome, Receipt, Refusal};
+use super::space::{Claim, Room};
 use super::stage::Stage;
 use crate::model::limits::{OBJECT_BYTES_MAX, USER_BYTES_MAX};
 
@@ -140,6 +142,8 @@ pub struct Writer {
     queue: RwLock<Option<Sender<Submission>>>,
     queued_bytes: Arc<AtomicUsize>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Looks after the store; ends when the sender is gone.
+    watch: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
 }
 
 impl Writer {
@@ -151,6 +155,7 @@ impl Writer {
         let (queue, submissions) = bounded(QUEUE_SUBMISSIONS_MAX);
         let (answers, to_answer) = bounded::<Vec<Answer>>(ANSWERS_MAX);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
+        let watch = Mutex::new(Some(fatal::watch(Arc::clone(&store))?));
         let committer = Committer {
             store,
             flush,
@@ -166,7 +171,7 @@ impl Writer {
             thread::Builder::new().name("answers".into()).spawn(move || answer_all(&to_answer))?,
         ];
         let (queue, threads) = (RwLock::new(Some(queue)), Mutex::new(threads));
-        Ok(Writer { queue, queued_bytes, threads })
+        Ok(Writer { queue, queued_bytes, threads, watch })
     }
 
     /// Hands drafts to the committer, to be stored all or none. Never waits: `done` is called from
@@ -217,6 +222,14 @@ impl Writer {
                 log::error!("a thread of the store panicked");
             }
         }
+        // Only now: while the committer waits for the disk, somebody has to look.
+        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((stop, thread)) = watch {
+            drop(stop);
+            if thread.join().is_err() {
+                log::error!("a thread of the store panicked");
+            }
+        }
     }
 }
 
@@ -262,6 +275,7 @@ impl Committer {
         if self.store.failure().is_none() {
             self.store.high_water.note(self.store.last_seq());
             self.store.high_water.sync();
+            self.store.space.leave();
         }
     }
 
@@ -305,9 +319,8 @@ impl Committer {
             None => catch_unwind(AssertUnwindSafe(|| self.write(drafts)))
                 .unwrap_or_else(|_| Err("writing to the store panicked".to_owned()))
                 .unwrap_or_else(|why| {
-                    log::error!("nothing more is accepted: {why}");
-                    let why = self.store.failure.get_or_init(|| why);
-                    vec![Err(Refusal::Failed(why.as_str().into())); done.len()]
+                    let why = self.store.fail(why);
+                    vec![Err(Refusal::Failed(why.into())); done.len()]
                 }),
         };
         done.into_iter().zip(outcomes).collect()
@@ -319,13 +332,23 @@ impl Committer {
         let _committing = self.store.committing();
         let hot = self.store.tiers.hot();
         let mut stage = Stage::new(&self.store, &hot);
-        let outcomes = group.into_iter().map(|drafts| stage.take(drafts)).collect();
+        let room = self.store.space.room();
+        let outcomes = group.into_iter().map(|drafts| take(&mut stage, &room, drafts)).collect();
+        // A full disk can make each of the three wait.
+        let _writing = self.store.pulse.begin();
         if let Some(appended) = stage.append().map_err(|error| error.to_string())? {
-            let flushing = self.store.pulse.begin();
             self.flush.flush().map_err(|error| format!("flushing to disk failed: {error}"))?;
-            drop(flushing);
             appended.merge().map_err(|error| error.to_string())?;
         }
         Ok(outcomes)
     }
+}
+
+/// Takes a submission into a group if the disk has room for it.
+fn take(stage: &mut Stage<'_>, room: &Room, drafts: Vec<Draft>) -> Result<Receipt, Refusal> {
+    let tracks = drafts.iter().any(|draft| draft.claim() == Claim::Tracking);
+    let claim = if tracks { Claim::Tracking } else { Claim::Control };
+    let bytes: usize = drafts.iter().map(|draft| draft.encoded.len()).sum();
+    room.admit(claim, (stage.bytes() + bytes) as u64)?;
+    stage.take(drafts)
 }

@@ -3,6 +3,7 @@
 //! Encoding is done by whoever submits, on his own thread; the committer only joins bytes.
 
 use super::batch::encode_record;
+use super::space::Claim;
 use crate::model::erasure::{Digest, Scope};
 use crate::model::record::{Event, Progress, UserPatch};
 use crate::model::{
@@ -107,6 +108,17 @@ impl Draft {
     pub(super) fn bytes(&self) -> usize {
         let parsed = if self.changes_user() { 50 } else { 0 };
         self.encoded.len() * (1 + parsed)
+    }
+
+    /// What room it may take: its own kind makes the log grow, or serves those who run it.
+    pub(super) fn claim(&self) -> Claim {
+        match self.effect {
+            Effect::None | Effect::Merge { .. } | Effect::Import { .. } => Claim::Tracking,
+            Effect::Make { .. }
+            | Effect::Rotate { .. }
+            | Effect::Retain { .. }
+            | Effect::Erase { .. } => Claim::Control,
+        }
     }
 
     pub(super) fn changes_user(&self) -> bool {

@@ -35,6 +35,8 @@ pub(super) struct Hot {
     /// What is sealed: see `manifest`.
     pub manifest: Tree,
     db: sled::Db,
+    /// What it was opened with; it has sled's note of an error that nobody was there to be told.
+    engine: sled::Config,
     file: File,
     path: PathBuf,
     retired: AtomicBool,
@@ -43,12 +45,12 @@ pub(super) struct Hot {
 impl Hot {
     /// Opens the generation that lies at `path`, or makes it.
     pub fn open(path: &Path) -> Result<Hot, Error> {
-        let db = open_sled(path)?;
+        let (engine, db) = open_sled(path)?;
         let tree = |name: &str| db.open_tree(name).map_err(Error::sled("open a tree"));
         let (log, state, manifest) = (tree("log")?, State::new(tree("state")?), tree("manifest")?);
         let file = File::open(path.join("db")).map_err(Error::io("open", path.join("db")))?;
         let (path, retired) = (path.to_owned(), AtomicBool::new(false));
-        Ok(Hot { log, state, manifest, db, file, path, retired })
+        Ok(Hot { log, state, manifest, db, engine, file, path, retired })
     }
 
     /// Returns once all that was written before the call survives a power cut.
@@ -59,6 +61,11 @@ impl Hot {
         })?;
         // sled stops at sync_file_range, which leaves the disk's cache and the file's length behind.
         self.file.sync_data()
+    }
+
+    /// The error that sled has noted, if one of its own threads met one.
+    pub fn noted_error(&self) -> sled::Result<()> {
+        self.engine.global_error()
     }
 
     /// Where it lies.
@@ -84,7 +91,7 @@ impl Drop for Hot {
 }
 
 /// Opens sled with settings that make its memory bounded and its flush ours to call.
-fn open_sled(path: &Path) -> Result<sled::Db, Error> {
+fn open_sled(path: &Path) -> Result<(sled::Config, sled::Db), Error> {
     let config = sled::Config::default()
         .path(path)
         .cache_capacity(CACHE_BYTES)
@@ -94,7 +101,7 @@ fn open_sled(path: &Path) -> Result<sled::Db, Error> {
     let began = Instant::now();
     loop {
         match config.open() {
-            Ok(db) => return Ok(db),
+            Ok(db) => return Ok((config, db)),
             // The directory is ours. Threads of whoever had it before may keep the file a little.
             Err(sled::Error::Io(error)) if is_locked(&error) && began.elapsed() < LINGER_MAX => {
                 std::thread::sleep(Duration::from_millis(10));

@@ -19,6 +19,7 @@
 //! ```text
 //! DIR/FORMAT         "triggerly store N"; a newer N than ours is refused
 //! DIR/high-water     how far the log was known to reach (see `high_water`)
+//! DIR/ballast        room for opening on a full disk (see `space`)
 //! DIR/lock           held (flock) by whoever has the store open
 //! DIR/control.sock   where the commands reach the server that holds it
 //! DIR/sled/          two trees in one file, so that one flush covers both
@@ -54,6 +55,7 @@ mod committer;
 mod compactor;
 mod directory;
 mod draft;
+mod fatal;
 mod fault;
 mod flush;
 mod high_water;
@@ -66,6 +68,7 @@ mod pulse;
 mod reader;
 mod sealed;
 pub mod segment;
+mod space;
 mod stage;
 mod state;
 mod tiers;
@@ -85,6 +88,7 @@ pub use flush::Flush;
 pub use log::{Kind, Log, Missing, Order, Selection, Step, Visit};
 pub use outcome::{Outcome, Receipt, Refusal};
 pub use reader::Sizes;
+pub use space::{BALLAST_BYTES, Size, Space};
 pub use verify::{Finding, Verified};
 
 use std::io;
@@ -95,6 +99,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::model::{Accounts, Seq};
+use fatal::Fatal;
 use high_water::HighWater;
 use hot::Hot;
 use pulse::Pulse;
@@ -143,6 +148,16 @@ pub enum Error {
         /// The reason given.
         why: String,
     },
+    /// There is no room to open it.
+    #[error("the disk that holds {} is full ({free} free), and the store could not be opened: {why}; make room, then start again; nothing is lost", dir.display())]
+    Full {
+        /// Where.
+        dir: PathBuf,
+        /// How much is free.
+        free: Size,
+        /// What did not work.
+        why: String,
+    },
     /// Something at rest isn't as it was written.
     #[error(
         "the store is damaged at {place}: {why}; restore a backup, or ask for what can be saved"
@@ -189,6 +204,8 @@ pub struct Store {
     expired_looked_at: Mutex<(Seq, Seq)>,
     /// Bytes of sled's file when it was last looked at whether that is too much.
     bloat_looked_at: AtomicU64,
+    fatal: Fatal,
+    space: Space,
     /// Last, so that nobody else has the lock while sled still has its files.
     directory: Directory,
 }
@@ -223,12 +240,16 @@ impl Store {
     /// sled may panic on a damaged file; a person deserves a sentence.
     fn prepare(directory: Directory, rebuild: bool) -> Result<Store, Error> {
         let place = directory.path().join("sled").display().to_string();
-        catch_unwind(AssertUnwindSafe(|| Store::prepare_here(directory, rebuild))).unwrap_or_else(
-            |_| Err(Error::Damaged { place, why: "sled can't make sense of it".to_owned() }),
-        )
+        let dir = directory.path().to_owned();
+        catch_unwind(AssertUnwindSafe(|| Store::prepare_here(directory, rebuild)))
+            .unwrap_or_else(|_| {
+                Err(Error::Damaged { place, why: "sled can't make sense of it".to_owned() })
+            })
+            .map_err(|error| space::explain(&dir, error))
     }
 
     fn prepare_here(directory: Directory, rebuild: bool) -> Result<Store, Error> {
+        let given_up = space::make_room_to_open(&directory)?;
         let path = directory.sled_path()?;
         let hot = Hot::open(&path)?;
         directory.sync()?;
@@ -247,6 +268,8 @@ impl Store {
             uncounted: Mutex::new(Some(last_seq)),
             expired_looked_at: Mutex::default(),
             bloat_looked_at: AtomicU64::new(0),
+            fatal: Fatal::default(),
+            space: Space::open(directory.path(), given_up)?,
             directory,
         };
         let (tiers, view) = (&store.tiers, store.tiers.view());
@@ -295,7 +318,13 @@ impl Store {
         self.failure.get().map(String::as_str)
     }
 
-    /// How long the flush that is under way has taken, if one is. More than moments means that the
+    /// The room that the disk has left.
+    #[must_use]
+    pub fn space(&self) -> &Space {
+        &self.space
+    }
+
+    /// How long the write that is under way has taken, if one is. More than moments means that the
     /// disk hangs.
     #[must_use]
     pub fn flushing_for(&self) -> Option<Duration> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::space::Size;
 use crate::model::Seq;
 use crate::model::limits::ACCOUNTS_MAX;
 use crate::model::user::UserLimit;
@@ -36,6 +37,16 @@ pub enum Refusal {
     /// What it is to be merged into can't be read. Others may be accepted.
     #[error("what is stored of this user is damaged: {0}")]
     Unreadable(Arc<str>),
+    /// The disk has too little room left. It is taken again when there is more.
+    #[error(
+        "the disk is too full: {free} free, {wanted} wanted; make room, or set a smaller reserve"
+    )]
+    Full {
+        /// What is free.
+        free: Size,
+        /// What has to be.
+        wanted: Size,
+    },
     /// An update would take a user out of bounds.
     #[error("{limit}")]
     User {

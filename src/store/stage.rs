@@ -52,6 +52,11 @@ impl<'s> Stage<'s> {
         }
     }
 
+    /// Bytes of what was taken so far: records, and what follows for the state.
+    pub fn bytes(&self) -> usize {
+        self.encoded.iter().map(Vec::len).sum::<usize>() + self.pending.bytes()
+    }
+
     /// Takes a submission in, whole or not at all.
     pub fn take(&mut self, drafts: Vec<Draft>) -> Result<Receipt, Refusal> {
         let taken = self.encoded.len();

@@ -218,6 +218,11 @@ impl<'s> Pending<'s> {
         Pending { state, entries: HashMap::new(), bytes: 0 }
     }
 
+    /// Bytes that were taken in, those that were taken back or replaced included.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// A user after one more update, to be taken in or not.
     pub fn merged(
         &self,

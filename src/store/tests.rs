@@ -467,3 +467,18 @@ fn a_damaged_entry_is_named_and_does_not_panic() {
     );
     assert!(writer.submit_and_wait(vec![user("v", "{}")]).is_ok(), "others go on");
 }
+
+/// sled would take it for the newest, and the store for damaged.
+#[test]
+fn a_snapshot_that_sled_could_not_finish_is_no_harm() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    start(&store).submit_and_wait(vec![event("a")]).unwrap();
+    drop(store);
+    drop(open(&dir));
+    let unfinished = dir.path().join("sled/snap.7FFFFFFFFFFFFFFF.generating");
+    std::fs::write(&unfinished, "cut off").unwrap();
+    let store = open(&dir);
+    assert_eq!(store.last_seq(), 1);
+    assert!(!unfinished.exists());
+}

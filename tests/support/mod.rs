@@ -5,6 +5,7 @@ pub mod connection;
 pub mod outside;
 pub mod random;
 pub mod server;
+pub mod small_disk;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

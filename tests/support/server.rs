@@ -28,7 +28,7 @@ pub struct Server {
 /// The command, with nothing of ours in its environment.
 pub fn triggerly() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_triggerly"));
-    for name in ["LISTEN", "DATA", "WORKERS", "LOG"] {
+    for name in ["LISTEN", "DATA", "WORKERS", "LOG", "RESERVE"] {
         command.env_remove(format!("TRIGGERLY_{name}"));
     }
     command
@@ -50,8 +50,13 @@ impl Server {
     pub fn start_with(dir: &Path, arguments: &[&str]) -> Server {
         let mut command = triggerly();
         command.args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--data"]).arg(dir);
-        let mut child =
-            command.args(arguments).stdout(Stdio::piped()).spawn().expect("the server starts");
+        command.args(arguments);
+        Server::run(command, dir)
+    }
+
+    /// Starts by a command that serves `dir` on a free port.
+    pub fn run(mut command: Command, dir: &Path) -> Server {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the server starts");
         let stdout = child.stdout.take().expect("a pipe");
         let (tell, told) = mpsc::channel();
         std::thread::spawn(move || {

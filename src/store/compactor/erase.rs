@@ -117,6 +117,9 @@ impl Store {
         if taken == 0 || (!thorough && taken * EXPIRED_PART < sealed.rows()) {
             return Ok(false);
         }
+        if !self.has_room(sealed.summary.bytes, compacted) {
+            return Err(Halt::Stopped);
+        }
         let view = self.tiers.view();
         let mut next_file = view.position.next_file;
         let run = [Arc::clone(sealed)];

@@ -46,6 +46,10 @@ impl Store {
                     damaged.iter().any(|(file, _)| *file == name)
                 };
                 let Some(run) = find_run(of, urgency, &is_damaged) else { break };
+                let bytes = run.iter().map(|sealed| sealed.summary.bytes).sum();
+                if !self.has_room(bytes, compacted) {
+                    return Ok(());
+                }
                 match self.merge_run(run, pace) {
                     Ok(()) => compacted.merged += run.len() as u64,
                     Err(Halt::Failed(Error::Damaged { .. })) => {

@@ -156,6 +156,15 @@ impl Store {
         self.renew_if_bloated(urgency, pace, compacted)
     }
 
+    /// Whether a step may write so many bytes; if not, that is said.
+    fn has_room(&self, bytes: u64, compacted: &mut Compacted) -> bool {
+        let has = self.space.has_room_for(bytes);
+        if !has {
+            compacted.left.push(format!("the disk has no room for {bytes} bytes"));
+        }
+        has
+    }
+
     /// Records a step durably, and shows it to readers.
     fn commit_step(
         &self,
@@ -203,9 +212,7 @@ impl Store {
     /// A flush that fails means that nothing more is accepted, whoever called for it.
     fn flush_or_fail(&self, hot: &super::hot::Hot) -> Result<(), Error> {
         hot.flush().map_err(|source| {
-            let why = format!("flushing to disk failed: {source}");
-            log::error!("nothing more is accepted: {why}");
-            self.failure.get_or_init(|| why);
+            self.fail(format!("flushing to disk failed: {source}"));
             Error::Io { doing: "sync", path: hot.path().to_owned(), source }
         })
     }

@@ -86,6 +86,10 @@ impl Store {
         if end < from {
             return Ok(false);
         }
+        // Text becomes a fifth or so of itself.
+        if !self.has_room(self.tiers.hot_bytes().min(STRETCH_BYTES_MAX) / 3, compacted) {
+            return Ok(false);
+        }
         let (mut added, mut holes) = (Vec::new(), Holes::default());
         let mut next_file = view.position.next_file;
         for some in accounts.chunks(OUTPUTS_MAX) {
