@@ -7,8 +7,9 @@ use std::path::Path;
 use super::log::{Order, Step};
 use super::state::UserEntry;
 use super::{Error, Store};
+use crate::model::erasure::Scope;
 use crate::model::record::Progress;
-use crate::model::{AccountId, Record, Seq, User};
+use crate::model::{AccountId, Date, Erasures, Record, Seq, User};
 
 /// How much lies on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,6 +88,21 @@ impl Store {
             }
             Ok(ControlFlow::Continue(()))
         })
+    }
+
+    /// Whether an account has an event that counts as older than a date: by its own date, or by its
+    /// arrival if it claims to come from after it.
+    ///
+    /// # Errors
+    /// [`Error`] if the log can't be read or is damaged.
+    pub fn has_events_before(&self, account: AccountId, before: Date) -> Result<bool, Error> {
+        let erasure = Erasures::of(account, Scope::Expired { before });
+        let mut found = false;
+        self.scan(1..=Seq::MAX, Order::Ascending, &mut |seq, record| {
+            found = erasure.take(seq, record);
+            Ok(if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        Ok(found)
     }
 
     /// How much lies on disk.
