@@ -1,8 +1,10 @@
 //! The command line: arguments in, exit status out. The only room that knows argh.
 
 mod account;
+mod delete;
 mod export;
 mod logging;
+mod retention;
 mod serve;
 mod stats;
 
@@ -38,6 +40,8 @@ enum Verb {
     Serve(serve::Serve),
     Account(account::Account),
     Export(export::Export),
+    Delete(delete::Delete),
+    Retention(retention::Retention),
     Stats(stats::Stats),
 }
 
@@ -90,10 +94,12 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             print(concat!("triggerly ", env!("CARGO_PKG_VERSION")));
             Ok(())
         }
-        None => return usage("name a verb: serve, account, export or stats"),
+        None => return usage("name a verb: serve, account, export, delete, retention or stats"),
         Some(Verb::Serve(verb)) => verb.run(),
         Some(Verb::Account(verb)) => verb.run(),
         Some(Verb::Export(verb)) => verb.run(),
+        Some(Verb::Delete(verb)) => verb.run(),
+        Some(Verb::Retention(verb)) => verb.run(),
         Some(Verb::Stats(verb)) => verb.run(),
     };
     match ended {
@@ -127,14 +133,23 @@ fn print(text: &str) {
 /// Does a command on the store in `dir`: opens it, or asks the server that holds it. With `make` a
 /// directory without a store gets one.
 fn run_command(dir: &Path, command: &Command, make: bool) -> Result<(), Exit> {
+    run_command_to(dir, command, make, &mut io::stdout().lock())
+}
+
+/// The same, with its output going elsewhere.
+fn run_command_to(
+    dir: &Path,
+    command: &Command,
+    make: bool,
+    out: &mut dyn Write,
+) -> Result<(), Exit> {
     let began = Instant::now();
-    let mut out = io::stdout().lock();
     loop {
         let locked = if make { Directory::lock(dir) } else { Directory::lock_existing(dir) };
         match locked {
             Ok(directory) => {
                 let opened = Opened::open(directory)?;
-                let done = command.run(&opened.context(), &mut out);
+                let done = command.run(&opened.context(), out);
                 opened.close();
                 return match done {
                     Err(Failure::Output(error)) => output_gone(error),
@@ -144,7 +159,7 @@ fn run_command(dir: &Path, command: &Command, make: bool) -> Result<(), Exit> {
             Err(store::Error::Locked(_)) => {}
             Err(error) => return Err(error.into()),
         }
-        match control::call(dir, command, &mut out) {
+        match control::call(dir, command, out) {
             Ok(()) => return out.flush().or_else(output_gone),
             Err(CallError::Failed(why)) => return Err(Exit::Failed(why)),
             Err(CallError::Output(error)) => return output_gone(error),
