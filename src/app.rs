@@ -186,9 +186,11 @@ fn keep(opened: &Opened, stopping: &Arc<AtomicBool>) -> io::Result<JoinHandle<()
         if let Err(error) = rustix::process::setpriority_process(None, KEEPER_NICENESS) {
             log::debug!("the compactor runs with ordinary priority: {error}");
         }
+        let mut kept = commands::Kept::default();
         while !stopping.load(SeqCst) {
-            let kept = commands::keep(&Context { store: &store, writer: &writer }, &stopping);
-            thread::park_timeout(if kept { KEEP_EVERY } else { KEEP_AGAIN });
+            let context = Context { store: &store, writer: &writer };
+            let well = commands::keep(&context, &mut kept, &stopping);
+            thread::park_timeout(if well { KEEP_EVERY } else { KEEP_AGAIN });
         }
     })
 }

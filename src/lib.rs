@@ -19,6 +19,7 @@
 //! 5  app  control               wiring: start, stop · the commands' socket
 //! 4  api/  commands/            HTTP's calls · what the verbs do
 //! 3  ingest/  view  jobs        decisions · how things look as JSON · threads for reading
+//!    erasing  retention         what is to be gone, because it was asked for, or by its age
 //! 2  auth  store/  http/        who · durability · transport, side by side
 //! 1  model/  clock  config      leaves
 //! ```
@@ -54,9 +55,11 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod control;
+pub mod erasing;
 pub mod http;
 pub mod ingest;
 pub mod jobs;
 pub mod model;
+pub mod retention;
 pub mod store;
 pub mod view;

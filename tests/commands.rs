@@ -421,6 +421,12 @@ fn help_goes_to_standard_output() {
         &["account", "show"],
         &["account", "rotate"],
         &["export"],
+        &["delete"],
+        &["delete", "user"],
+        &["delete", "events"],
+        &["retention"],
+        &["retention", "show"],
+        &["retention", "set"],
         &["stats"],
     ] {
         let output = triggerly().args(arguments).arg("--help").output().unwrap();
@@ -503,6 +509,10 @@ fn a_store_that_can_not_be_had_is_one_line_and_status_1() {
         &["account", "rotate", "default"],
         &["export", "events"],
         &["export", "users"],
+        &["delete", "user", "u1", "--yes"],
+        &["delete", "events", "--type", "view", "--dry-run"],
+        &["retention", "show"],
+        &["retention", "set", "default", "5"],
         &["stats"],
     ];
     // Only a server and the first account make a store where there is none.

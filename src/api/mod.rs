@@ -1,6 +1,7 @@
-//! HTTP's calls: tracking, reading, health. The last place that sees HTTP; must not know sled.
+//! HTTP's calls: tracking, reading, erasing, health. The last place that sees HTTP; must not know sled.
 
 mod answer;
+mod erase;
 mod health;
 mod query;
 mod read;
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use percent_encoding::percent_decode_str;
 
 use crate::auth::{self, Principal};
-use crate::http::{Answer, Handler, Request};
+use crate::http::{Answer, Handler, Method, Request};
 use crate::ingest::{Code, Kind, Reject};
 use crate::jobs::Jobs;
 use crate::model::Via;
@@ -109,7 +110,7 @@ impl Api {
         }
         Err(Reject::new(
             Code::UnknownToken,
-            "an api_token may only write; reading takes the account's secret_key",
+            "an api_token may only write; reading and erasing take the account's secret_key",
         ))
     }
 }
@@ -125,6 +126,11 @@ impl Handler for Api {
         }
         match route {
             Route::Track(kind) => self.track(kind, &request, answer),
+            Route::Read(question)
+                if request.method == Method::Delete && question.is_erasable() =>
+            {
+                self.erase(&question, &request, answer);
+            }
             Route::Read(question) => self.read(question, request, answer),
             Route::Health => answer.send(&self.health(&request)),
             Route::Nowhere => answer.send(&answer::problem(&Reject::new(
@@ -163,7 +169,6 @@ impl Api {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::Method;
 
     #[test]
     fn routes() {

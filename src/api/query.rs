@@ -10,6 +10,9 @@ const LIMIT_DEFAULT: usize = 100;
 /// Rows of a page at the most.
 pub(super) const LIMIT_MAX: usize = 1_000;
 
+/// Characters of an unknown parameter's name that a refusal says back.
+const NAME_CHARS_MAX: usize = 40;
+
 /// A request's parameters, read as what they should be. An empty one is none.
 pub(super) struct Params<'r>(pub &'r Request);
 
@@ -33,6 +36,47 @@ impl Params<'_> {
                 format!("the parameter `{name}` takes {would_be_right}"),
             )
         })
+    }
+
+    /// Refuses what a question would pass over: parameters beyond those that are `known`, and ones
+    /// that come twice, are empty or no text. For calls that can't be taken back, so that a slip of
+    /// the pen doesn't make them mean more.
+    pub fn only(&self, known: &[&str]) -> Result<(), Reject> {
+        let refuse = |why: String| Err(Reject::new(Code::InvalidParameter, why));
+        let mut seen = Vec::new();
+        for pair in self.0.query().all() {
+            let Some((name, value)) = pair else {
+                return refuse("a parameter is not UTF-8, percent-encoded".to_owned());
+            };
+            if !known.contains(&name.as_str()) {
+                let name: String = name.chars().take(NAME_CHARS_MAX).collect();
+                return refuse(format!(
+                    "there is no parameter `{name}` here; there are: {}",
+                    known.join(", ")
+                ));
+            }
+            if value.is_empty() {
+                return refuse(format!(
+                    "the parameter `{name}` is empty; give a value or leave it out"
+                ));
+            }
+            if seen.contains(&name) {
+                return refuse(format!("the parameter `{name}` is given twice; give it once"));
+            }
+            seen.push(name);
+        }
+        Ok(())
+    }
+
+    /// Whether a call that changes something is only to say what it would.
+    pub fn dry_run(&self) -> Result<bool, Reject> {
+        let dry_run =
+            self.read("dry_run", "`1`, or `0` which means the same as none", |text| match text {
+                "1" => Some(true),
+                "0" => Some(false),
+                _ => None,
+            })?;
+        Ok(dry_run.unwrap_or(false))
     }
 
     /// The events that are asked about: `type`, `user_id`, and from `from` on, before `to`.
@@ -84,6 +128,39 @@ mod tests {
         for bad in ["0", "1001", "-1", "x", "1.0", "99999999999999999999"] {
             let refused = with(&format!("limit={bad}"), |params| params.limit());
             assert!(refused.is_err_and(|detail| detail.contains("`limit`")), "{bad}");
+        }
+    }
+
+    #[test]
+    fn calls_that_can_not_be_taken_back_know_all_their_parameters() {
+        let known = ["type", "dry_run"];
+        let long = format!("{}=1", "é".repeat(41));
+        for query in ["", "&", "type=a", "type=a&dry_run=0", "%74ype=a", "type=+", "type=%"] {
+            assert_eq!(with(query, |params| params.only(&known)), Ok(()), "{query}");
+        }
+        for (query, says) in [
+            ("typ=a", "`typ`"),
+            ("Type=a", "`Type`"),
+            ("type%20=a", "`type `"),
+            ("type[]=a", "`type[]`"),
+            ("=a", "``"),
+            ("type=a&api_token=x", "`api_token`"),
+            ("type=a;dry_run=1&x", "`x`"),
+            ("type=", "`type`"),
+            ("type", "`type`"),
+            ("type=a&type=a", "`type`"),
+            ("type=a&dry_run=1&%74ype=b", "`type`"),
+            ("type=%ff", "UTF-8"),
+            (&long, &format!("`{}`", "é".repeat(40))),
+        ] {
+            let refused = with(query, |params| params.only(&known));
+            assert!(refused.clone().is_err_and(|why| why.contains(says)), "{query}: {refused:?}");
+        }
+        for (query, dry_run) in [("", false), ("dry_run=1", true), ("dry_run=0", false)] {
+            assert_eq!(with(query, |params| params.dry_run()), Ok(dry_run), "{query}");
+        }
+        for bad in ["true", "yes", "2", "-1", "01", "%201"] {
+            assert!(with(&format!("dry_run={bad}"), |params| params.dry_run()).is_err(), "{bad}");
         }
     }
 

@@ -20,6 +20,7 @@ use super::query::Params;
 use super::{Api, answer};
 use crate::http::{Answer, Method, Request, Response};
 use crate::ingest::{Code, Reject};
+use crate::jobs::Room;
 use crate::model::{AccountId, Change, Date, Seq, User};
 use crate::store::{Error, Order, Step, Store};
 use crate::view::{EMAIL, EventView, Shown, UserView};
@@ -42,25 +43,44 @@ pub(super) enum Question {
     Stats,
 }
 
+impl Question {
+    /// Whether what it is about can be erased.
+    pub(super) fn is_erasable(&self) -> bool {
+        matches!(self, Question::User(_) | Question::Events)
+    }
+
+    fn methods(&self) -> &'static str {
+        if self.is_erasable() { "GET, DELETE" } else { "GET" }
+    }
+}
+
 impl Api {
     /// Checks who asks, and has the question answered by a job.
     pub(super) fn read(&self, question: Question, request: Request, answer: Answer) {
         if request.method != Method::Get {
-            let refuse = answer::method_not_allowed(request.method, "GET", answer::problem);
+            let allowed = question.methods();
+            let refuse = answer::method_not_allowed(request.method, allowed, answer::problem);
             return answer.send(&refuse);
         }
         let account = match self.reader(&request) {
             Ok(principal) => principal.account,
             Err(reject) => return answer.send(&answer::problem(&reject)),
         };
-        let Some(room) = self.jobs.room() else {
-            let code = if self.is_stopping() { Code::ShuttingDown } else { Code::Overloaded };
-            let reject = Reject::new(code, "too many questions are being answered; ask again");
-            return answer.send(&answer::problem(&reject));
+        let room = match self.room() {
+            Ok(room) => room,
+            Err(reject) => return answer.send(&answer::problem(&reject)),
         };
         let desk =
             Desk { store: Arc::clone(&self.store), stopping: Arc::clone(&self.stopping), account };
         room.put(move || answer.send(&desk.respond(&question, &request)));
+    }
+
+    /// Room for what walks through the log.
+    pub(super) fn room(&self) -> Result<Room, Reject> {
+        self.jobs.room().ok_or_else(|| {
+            let code = if self.is_stopping() { Code::ShuttingDown } else { Code::Overloaded };
+            Reject::new(code, "too many questions are being answered; ask again")
+        })
     }
 }
 
@@ -101,13 +121,7 @@ impl Desk {
         answered.unwrap_or_else(|failure| {
             answer::problem(&match failure {
                 Failure::Reject(reject) => reject,
-                Failure::Store(error) => {
-                    log::error!("a question could not be answered: {error}");
-                    Reject::new(
-                        Code::StorageFailed,
-                        "the server can't read its data; its owner has to look into its log",
-                    )
-                }
+                Failure::Store(error) => answer::unreadable(&error),
             })
         })
     }
@@ -122,7 +136,7 @@ impl Desk {
 
     fn user(&self, id: &str) -> Result<Response, Failure> {
         let Some(user) = self.store.user(self.account, id)? else {
-            let detail = format!("no user with the id {id:?} was ever tracked");
+            let detail = format!("there is no user with the id {id:?}");
             return Err(Reject::new(Code::NotFound, detail).into());
         };
         let counts = self.event_counts([id].into_iter())?;

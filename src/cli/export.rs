@@ -58,7 +58,7 @@ fn format(text: &str) -> Result<(), String> {
     if text == "jsonl" { Ok(()) } else { Err("it takes jsonl".to_owned()) }
 }
 
-fn date(text: &str) -> Result<Date, String> {
+pub(super) fn date(text: &str) -> Result<Date, String> {
     Date::parse(text).ok_or_else(|| {
         "it takes a date: ISO 8601 with an offset, RFC 2822, yyyy-MM-dd or yyyy/MM/dd".to_owned()
     })

@@ -2,8 +2,10 @@
 
 mod account;
 mod backup;
+mod delete;
 mod export;
 mod logging;
+mod retention;
 mod serve;
 mod stats;
 mod upkeep;
@@ -40,6 +42,8 @@ enum Verb {
     Serve(serve::Serve),
     Account(account::Account),
     Export(export::Export),
+    Delete(delete::Delete),
+    Retention(retention::Retention),
     Stats(stats::Stats),
     Compact(upkeep::Compact),
     Verify(upkeep::Verify),
@@ -101,6 +105,8 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Some(Verb::Serve(verb)) => verb.run(),
         Some(Verb::Account(verb)) => verb.run(),
         Some(Verb::Export(verb)) => verb.run(),
+        Some(Verb::Delete(verb)) => verb.run(),
+        Some(Verb::Retention(verb)) => verb.run(),
         Some(Verb::Stats(verb)) => verb.run(),
         Some(Verb::Compact(verb)) => verb.run(),
         Some(Verb::Verify(verb)) => verb.run(),

@@ -20,6 +20,9 @@ pub struct Shown {
     /// Its secret one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_key: Option<String>,
+    /// Days for which its events are kept, where that isn't for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<u32>,
 }
 
 impl Shown {
@@ -28,6 +31,7 @@ impl Shown {
             name: account.name.to_string(),
             api_token: account.api_token.to_string(),
             secret_key,
+            retention_days: account.retention_days,
         }
     }
 
@@ -44,6 +48,9 @@ impl Shown {
             writeln!(out, "api_token={}", self.api_token)?;
             if let Some(secret_key) = &self.secret_key {
                 writeln!(out, "secret_key={secret_key}")?;
+            }
+            if let Some(days) = self.retention_days {
+                writeln!(out, "retention_days={days}")?;
             }
         }
         Ok(())
@@ -64,6 +71,7 @@ pub fn add(context: &Context<'_>, name: &str) -> Result<Shown, Failure> {
         name: name.to_string(),
         api_token: api_token.to_string(),
         secret_key: Some(secret_key),
+        retention_days: None,
     })
 }
 
@@ -109,6 +117,7 @@ pub(super) fn rotate(
         name: account.name.to_string(),
         api_token: api_token.unwrap_or(account.api_token).to_string(),
         secret_key,
+        retention_days: None,
     })
 }
 

@@ -1,7 +1,9 @@
 //! What the verbs do: one piece of code, whether the store is opened for it or a server holds it.
 
 mod accounts;
+mod delete;
 mod export;
+mod retention;
 mod stats;
 mod upkeep;
 
@@ -45,6 +47,26 @@ pub enum Command {
     },
     /// Writes events or users as JSON lines.
     Export(Export),
+    /// Erases a user or events; its output is a [`Counted`] as JSON.
+    Delete(Delete),
+    /// Shows how long accounts keep their events.
+    RetentionShow {
+        /// Which account; all of them if none is named.
+        name: Option<String>,
+        /// As JSON.
+        json: bool,
+    },
+    /// Sets how long an account keeps its events.
+    RetentionSet {
+        /// Which account.
+        name: String,
+        /// Days; for ever if there is none.
+        days: Option<u32>,
+        /// Only say how much would go now.
+        dry_run: bool,
+        /// As JSON.
+        json: bool,
+    },
     /// Shows counts, sizes and positions.
     Stats {
         /// As JSON.
@@ -98,6 +120,35 @@ pub enum Exported {
     Users,
 }
 
+/// What is to be erased, or only counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delete {
+    /// Whose; may be left out where there is only one account.
+    pub account: Option<String>,
+    /// What.
+    pub what: Deleted,
+    /// Only say how much it is.
+    pub dry_run: bool,
+}
+
+/// What can be erased.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Deleted {
+    /// The user with this id, and all events of that user.
+    User(String),
+    /// The events that match all that is given, which is something.
+    Events {
+        /// From this date on, in milliseconds since the epoch.
+        from: Option<i64>,
+        /// Before this date, likewise.
+        to: Option<i64>,
+        /// Of this type.
+        kind: Option<String>,
+        /// Of this user.
+        user_id: Option<String>,
+    },
+}
+
 /// Why a command did not do what it was asked.
 #[derive(Debug, Error)]
 pub enum Failure {
@@ -142,6 +193,14 @@ impl Command {
                 accounts::rotate(context, name, *only)?.write(*json, out)
             }
             Command::Export(export) => export.write(context, out),
+            Command::Delete(delete) => delete.run(context)?.write(true, out),
+            Command::RetentionShow { name, json } => {
+                retention::show(context, name.as_deref(), *json, out)
+            }
+            Command::RetentionSet { name, days, dry_run, json } => {
+                let run = if *dry_run { retention::try_out } else { retention::set };
+                run(context, name, *days, *json, out)
+            }
             Command::Stats { json } => stats::write(context, *json, out),
             Command::Compact { json } => upkeep::compact(context, *json, out),
             Command::Verify => upkeep::verify(context, out),
@@ -156,4 +215,5 @@ impl Command {
 }
 
 pub use accounts::{Shown, add};
-pub use upkeep::keep;
+pub use delete::Counted;
+pub use upkeep::{Kept, keep};

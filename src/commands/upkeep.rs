@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{Context, Failure};
 use crate::clock;
+use crate::retention;
 use crate::store::{Pace, Urgency};
 
 /// How long a piece of work is followed by a rest while calls wait, at the most.
@@ -28,8 +29,30 @@ struct Shown {
     left: Vec<String>,
 }
 
+/// How often it is looked whether events have become too old.
+const RETENTION_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// Puts the erasures of what is too old into the log.
+fn expire(context: &Context<'_>) -> Result<(), Failure> {
+    let due = retention::due(context.store, clock::now())?;
+    if !due.is_empty() {
+        context.writer.submit_and_wait(due)?;
+    }
+    Ok(())
+}
+
+/// When it was last looked for events that are too old.
+#[derive(Default)]
+pub struct Kept(Option<Instant>);
+
 /// Does what is due, going easy on calls, until `stopping`. Whether it could.
-pub fn keep(context: &Context<'_>, stopping: &AtomicBool) -> bool {
+pub fn keep(context: &Context<'_>, kept: &mut Kept, stopping: &AtomicBool) -> bool {
+    if kept.0.is_none_or(|at| at.elapsed() >= RETENTION_EVERY) {
+        kept.0 = Some(Instant::now());
+        if let Err(error) = expire(context) {
+            log::error!("looking for events that are too old failed: {error}");
+        }
+    }
     let last = std::cell::Cell::new(Instant::now());
     let go_on = || {
         // As long a rest as there was work, where somebody waits.
@@ -60,6 +83,7 @@ pub(super) fn compact(
     json: bool,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
+    expire(context)?;
     let pace = Pace { go_on: &|| true };
     let done = context.store.compact(Urgency::Now, clock::now(), &pace)?;
     let sizes = context.store.sizes()?;

@@ -138,6 +138,18 @@ impl<'a> Query<'a> {
         })
     }
 
+    /// All parameters in their order, decoded as forms are; `None` where one isn't UTF-8.
+    pub fn all(&self) -> impl Iterator<Item = Option<(String, String)>> + use<'a> {
+        let strict = |text: &str| {
+            let text = text.replace('+', " ");
+            percent_decode_str(&text).decode_utf8().ok().map(Cow::into_owned)
+        };
+        self.0.split('&').filter(|pair| !pair.is_empty()).map(move |pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((strict(name)?, strict(value)?))
+        })
+    }
+
     /// A parameter's value, decoded as forms are: `+` is a space, and what isn't UTF-8 becomes
     /// U+FFFD.
     #[must_use]
@@ -181,6 +193,19 @@ mod tests {
             assert_eq!(request.path(), path, "{target}");
             assert_eq!(request.query().get("a").as_deref(), a, "{target}");
         }
+    }
+
+    #[test]
+    fn all_parameters_are_told_as_they_are() {
+        let all = |query: &str| -> Vec<Option<(String, String)>> {
+            Request::new(Method::Get, &format!("/?{query}")).query().all().collect()
+        };
+        let pair = |name: &str, value: &str| Some((name.to_owned(), value.to_owned()));
+        assert_eq!(all(""), []);
+        assert_eq!(all("&&"), []);
+        assert_eq!(all("a=1+2&%61=%2B&b"), [pair("a", "1 2"), pair("a", "+"), pair("b", "")]);
+        assert_eq!(all("=1&a=%zz=%"), [pair("", "1"), pair("a", "%zz=%")]);
+        assert_eq!(all("a=%ff&%c3=1&b=%c3%ab"), [None, None, pair("b", "ë")]);
     }
 
     #[test]

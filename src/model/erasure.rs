@@ -74,7 +74,8 @@ pub struct Erasures {
 struct OfAccount {
     users: HashMap<Digest, Seq>,
     events: Vec<(Seq, Scope)>,
-    expired: Option<(Seq, Date)>,
+    /// None of which another covers, that stands behind it and reaches as far.
+    expired: Vec<(Seq, Date)>,
     /// Whether an event's type has to be looked at.
     kinds: bool,
 }
@@ -92,13 +93,24 @@ impl Erasures {
                 of.kinds |= kind.is_some();
                 of.events.push((seq, scope));
             }
-            // A later one reaches further, unless the days were made more; then both hold, and the
-            // earlier has its own reach.
-            Scope::Expired { before } => match of.expired {
-                Some((_, reached)) if reached >= before => {}
-                _ => of.expired = Some((seq, before)),
-            },
+            // A later one reaches further, as time passes. If the days were made more it doesn't, and
+            // takes what the earlier can't: old events that came after that one.
+            Scope::Expired { before } => {
+                let covers = |a: (Seq, Date), b: (Seq, Date)| a.0 >= b.0 && a.1 >= b.1;
+                if !of.expired.iter().any(|other| covers(*other, (seq, before))) {
+                    of.expired.retain(|other| !covers((seq, before), *other));
+                    of.expired.push((seq, before));
+                }
+            }
         }
+    }
+
+    /// One erasure of all that lies in the log, to ask what it would take.
+    #[must_use]
+    pub fn of(account: AccountId, scope: Scope) -> Erasures {
+        let mut erasures = Erasures::default();
+        erasures.add(Seq::MAX, account, scope);
+        erasures
     }
 
     /// Whether there is none.
@@ -130,10 +142,8 @@ impl Erasures {
             }
             Change::Event(event) => {
                 let Some(of) = self.by_account.get(&event.account) else { return false };
-                if let Some((at, before)) = of.expired
-                    && seq < at
-                    && event.date.min(record.received_at) < before
-                {
+                let came = event.date.min(record.received_at);
+                if of.expired.iter().any(|(at, before)| seq < *at && came < *before) {
                     return true;
                 }
                 if of.users.is_empty() && of.events.is_empty() {
@@ -247,5 +257,26 @@ mod tests {
         assert!(erasures.take(6, &update("u")));
         assert!(!erasures.take(8, &update("u")) && !erasures.take(6, &update("v")));
         assert!(erasures.concern(ACCOUNT) && !erasures.concern(AccountId(2)));
+    }
+
+    #[test]
+    fn an_erasure_of_what_is_older_holds_beside_one_that_reached_further() {
+        let before = |millis| Scope::Expired { before: Date::from_millis(millis) };
+        // The days were made more, and old events came; or the clock was set back.
+        for (first, second, third) in [(50, 20, 10), (50, 50, 50), (10, 20, 50), (20, 50, 10)] {
+            let all = [(3, before(first)), (5, before(second)), (7, before(third))];
+            for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+                let mut erasures = Erasures::default();
+                order.iter().for_each(|n: &usize| erasures.add(all[*n].0, ACCOUNT, all[*n].1));
+                for (seq, date) in (1..9).flat_map(|seq| [5, 15, 35, 60].map(|date| (seq, date))) {
+                    let record = event("view", None, date);
+                    let alone = |(at, scope): &(Seq, Scope)| {
+                        seq < *at && Erasures::of(ACCOUNT, *scope).take(seq, &record)
+                    };
+                    let taken = erasures.take(seq, &record);
+                    assert_eq!(taken, all.iter().any(alone), "{seq} {date} {all:?}");
+                }
+            }
+        }
     }
 }

@@ -19,6 +19,13 @@ pub struct EventFilter {
 }
 
 impl EventFilter {
+    /// Whether it narrows nothing: all of the account's events pass.
+    #[must_use]
+    pub fn is_of_all(&self) -> bool {
+        let EventFilter { account: _, kind, user_id, from, to } = self;
+        kind.is_none() && user_id.is_none() && from.is_none() && to.is_none()
+    }
+
     /// Whether an event passes.
     #[must_use]
     pub fn wants(&self, event: &Event<'_>) -> bool {
@@ -60,6 +67,8 @@ mod tests {
             (EventFilter { to: date(10), ..all.clone() }, false),
         ] {
             assert_eq!(filter.wants(&event), wanted, "{filter:?}");
+            let narrows = EventFilter { account, ..filter.clone() } != all;
+            assert_eq!(filter.is_of_all(), !narrows, "{filter:?}");
         }
         let filter = EventFilter { user_id: text("u"), ..all };
         assert!(!filter.wants(&Event { user_id: None, ..event }));

@@ -7,8 +7,9 @@ use std::path::Path;
 use super::log::{Log, Missing, Order, Selection, Step, Visit};
 use super::state::UserEntry;
 use super::{Error, Store};
+use crate::model::erasure::Scope;
 use crate::model::record::Progress;
-use crate::model::{AccountId, Record, Seq, User};
+use crate::model::{AccountId, Date, Erasures, Record, Seq, User};
 
 /// Records after which a reader looks for erasures that came meanwhile.
 const ERASURES_EVERY: u32 = 1_024;
@@ -102,8 +103,8 @@ impl Store {
         })
     }
 
-    /// How many events there are of each account, without looking at what is sealed; those that are
-    /// erased but not yet gone count.
+    /// How many events there are, without looking at what is sealed; those that are erased but not yet
+    /// gone count.
     ///
     /// # Errors
     /// [`Error`] if the hot end can't be read or is damaged.
@@ -116,6 +117,23 @@ impl Store {
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(events)
+    }
+
+    /// Whether an account has an event that counts as older than a date: by its own date, or by its
+    /// arrival if it claims to come from after it.
+    ///
+    /// # Errors
+    /// [`Error`] if the log can't be read or is damaged.
+    pub fn has_events_before(&self, account: AccountId, before: Date) -> Result<bool, Error> {
+        let erasure = Erasures::of(account, Scope::Expired { before });
+        let events = Selection::of(1..=Seq::MAX).events_of(account);
+        let older = Selection { to: Some(before), ..events };
+        let mut found = false;
+        self.select(&older, Order::Ascending, &mut |seq, record| {
+            found = erasure.take(seq, record);
+            Ok(if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        Ok(found)
     }
 
     /// Bytes of the log's hot end.

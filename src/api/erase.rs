@@ -1,0 +1,121 @@
+//! Erasing: `DELETE /v1/users/{id}` and `DELETE /v1/events`. For the holder of a `secret_key` only.
+//!
+//! It can't be taken back, so a call that could mean something else than it says is refused rather
+//! than understood: see [`Params::only`]. Counting walks through the log and is a job; the answer
+//! comes when the erasure is on disk.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+
+use super::query::Params;
+use super::read::Question;
+use super::{Api, answer};
+use crate::clock;
+use crate::erasing::{Count, Target};
+use crate::http::{Answer, Request, Response};
+use crate::ingest::{Code, Reject};
+use crate::model::{AccountId, Id};
+use crate::store::{Done, Store, Writer};
+
+/// How an erasure is answered.
+#[derive(Serialize)]
+struct Erased {
+    status: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dry_run: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    users: Option<u64>,
+    events: u64,
+}
+
+/// A call that was checked.
+struct Order {
+    target: Target,
+    dry_run: bool,
+}
+
+impl Api {
+    /// Checks who calls and what for, and has it done by a job.
+    pub(super) fn erase(&self, question: &Question, request: &Request, answer: Answer) {
+        let checked = self.reader(request).and_then(|principal| {
+            Ok((Order::of(question, request, principal.account)?, self.room()?))
+        });
+        match checked {
+            Err(reject) => answer.send(&answer::problem(&reject)),
+            Ok((order, room)) => {
+                let (store, writer) = (Arc::clone(&self.store), Arc::clone(&self.writer));
+                let stopping = Arc::clone(&self.stopping);
+                room.put(move || order.carry_out(&store, &writer, &stopping, answer));
+            }
+        }
+    }
+}
+
+impl Order {
+    fn of(question: &Question, request: &Request, account: AccountId) -> Result<Order, Reject> {
+        let params = Params(request);
+        let target = match question {
+            Question::User(id) => {
+                params.only(&["dry_run"])?;
+                // A path that isn't text names nobody; read leniently it could name somebody else.
+                let is_text = percent_decode_str(request.path()).decode_utf8().is_ok();
+                let id = Id::new(id).ok().filter(|_| is_text).ok_or_else(|| nobody(id))?;
+                Target::User { account, id }
+            }
+            _ => {
+                params.only(&["type", "user_id", "from", "to", "dry_run"])?;
+                let filter = params.filter(account)?;
+                if filter.is_of_all() {
+                    return Err(Reject::new(
+                        Code::InvalidParameter,
+                        "say which events: give at least one of `type`, `user_id`, `from` and `to`; \
+                         with `dry_run=1` they are only counted",
+                    ));
+                }
+                Target::Events(filter)
+            }
+        };
+        Ok(Order { target, dry_run: params.dry_run()? })
+    }
+
+    /// Counts, erases if there is anything to, and answers.
+    fn carry_out(self, store: &Store, writer: &Writer, stopping: &AtomicBool, answer: Answer) {
+        let Order { target, dry_run } = self;
+        let reject = match target.count(store, &|| !stopping.load(SeqCst)) {
+            Err(error) => answer::unreadable(&error),
+            Ok(None) => Reject::new(
+                Code::ShuttingDown,
+                "the server is stopping, nothing was erased; ask again soon",
+            ),
+            Ok(Some(count)) => match &target {
+                Target::User { id, .. } if count.is_nothing() => nobody(id.as_str()),
+                _ => {
+                    let found = found(&target, count, dry_run);
+                    if dry_run || count.is_nothing() {
+                        return answer.send(&found);
+                    }
+                    let done = Done::new(move |outcome| {
+                        answer.send(&match outcome {
+                            Ok(_) => found,
+                            Err(refusal) => answer::problem(&Reject::from(refusal)),
+                        });
+                    });
+                    return writer.submit(vec![target.draft(clock::now())], done);
+                }
+            },
+        };
+        answer.send(&answer::problem(&reject));
+    }
+}
+
+fn found(target: &Target, count: Count, dry_run: bool) -> Response {
+    let users = matches!(target, Target::User { .. }).then_some(count.users);
+    answer::found(&Erased { status: "ok", dry_run, users, events: count.events })
+}
+
+fn nobody(id: &str) -> Reject {
+    Reject::new(Code::NotFound, format!("there is neither a user nor an event with the id {id:?}"))
+}

@@ -1,0 +1,139 @@
+//! Retention: from which date on an account's events are kept, and what has to go by now.
+//!
+//! An event's age counts from its date, or from its arrival where its date lies behind that; which
+//! those are is said by [`Erasures::take`](crate::model::Erasures::take) alone. Users stay, with all that was merged into them.
+
+use crate::model::Date;
+use crate::model::erasure::Scope;
+use crate::store::{Draft, Error, Store};
+
+/// Days for which events can be kept, at the most: a hundred years. Who wants more wants for ever.
+pub const DAYS_MAX: u32 = 36_500;
+
+const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
+
+/// What has to go `now` where events are kept for so many days.
+#[must_use]
+pub fn expired(days: u32, now: Date) -> Scope {
+    Scope::Expired { before: kept_from(days, now) }
+}
+
+fn kept_from(days: u32, now: Date) -> Date {
+    Date::from_millis(now.millis().saturating_sub(i64::from(days) * DAY_MILLIS))
+}
+
+/// The erasures that are due `now`: one for each account that keeps its events for so many days and
+/// has older ones.
+///
+/// # Errors
+/// [`Error`] if the store can't be read.
+pub fn due(store: &Store, now: Date) -> Result<Vec<Draft>, Error> {
+    let mut due = Vec::new();
+    for account in store.accounts().list() {
+        let Some(days) = account.retention_days else { continue };
+        if store.has_events_before(account.id, kept_from(days, now))? {
+            due.push(Draft::event_erasure(account.id, expired(days, now), now));
+        }
+    }
+    Ok(due)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::Opened;
+    use crate::auth;
+    use crate::model::record::Event;
+    use crate::model::{AccountId, AccountName, Change, Id, Object, Seq, Via};
+    use crate::store::{Directory, Order};
+    use std::ops::ControlFlow;
+
+    const NOW: i64 = 1_000 * DAY_MILLIS;
+
+    fn date(days_ago: i64) -> Date {
+        Date::from_millis(NOW - days_ago * DAY_MILLIS)
+    }
+
+    /// Submits one draft; where it lies.
+    fn put(opened: &Opened, draft: Draft) -> Seq {
+        opened.writer.submit_and_wait(vec![draft]).expect("stored").first_seq
+    }
+
+    fn account(opened: &Opened, name: &str) -> AccountId {
+        let name = AccountName::new(name).expect("a name");
+        let token = auth::new_api_token().expect("randomness");
+        let (_, hash) = auth::new_secret_key().expect("randomness");
+        AccountId(put(opened, Draft::account(name, token, hash, date(900))))
+    }
+
+    fn event(opened: &Opened, account: AccountId, happened: Date, came: Date) -> Seq {
+        let via = Via::Secret;
+        let event =
+            Event { account, via, kind: "e", user_id: None, date: happened, attributes: "{}" };
+        put(opened, Draft::event(event, came))
+    }
+
+    fn events(opened: &Opened) -> Vec<Seq> {
+        let mut seqs = Vec::new();
+        let visit = &mut |seq, record: &crate::model::Record<'_>| {
+            seqs.extend(matches!(record.change, Change::Event(_)).then_some(seq));
+            Ok(ControlFlow::Continue(()))
+        };
+        opened.store.scan(1..=Seq::MAX, Order::Ascending, visit).expect("readable");
+        seqs
+    }
+
+    #[test]
+    fn what_is_due_goes_and_is_due_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let opened = Opened::open(Directory::lock(dir.path()).unwrap()).unwrap();
+        let now = Date::from_millis(NOW);
+        let due = || due(&opened.store, now).expect("readable");
+        let (mine, other) = (account(&opened, "mine"), account(&opened, "other"));
+        let just_older = Date::from_millis(NOW - 10 * DAY_MILLIS - 1);
+        let gone = [
+            event(&opened, mine, just_older, now),
+            event(&opened, mine, date(500), date(0)),
+            // Dates that lie behind the arrival count for nothing.
+            event(&opened, mine, date(-500), just_older),
+            event(&opened, mine, date(0), date(500)),
+        ];
+        let stays = [
+            event(&opened, mine, date(10), now),
+            event(&opened, mine, date(0), date(10)),
+            event(&opened, mine, date(-500), date(0)),
+            event(&opened, other, date(500), date(500)),
+        ];
+        let id = Id::new("old").unwrap();
+        put(&opened, Draft::user(mine, Via::Secret, id, Object::new(), date(900)));
+        assert_eq!(due().len(), 0, "events are kept for ever, unless it is set");
+
+        put(&opened, Draft::retention(mine, Some(10), now));
+        let drafts = due();
+        assert_eq!(drafts.len(), 1);
+        opened.writer.submit_and_wait(drafts).unwrap();
+        let left = events(&opened);
+        assert!(gone.iter().all(|seq| !left.contains(seq)), "{left:?}");
+        assert_eq!(left, stays);
+        assert!(opened.store.user(mine, "old").unwrap().is_some(), "users stay");
+        assert_eq!(due().len(), 0);
+
+        // One that is older than what is kept comes when the days were made more.
+        put(&opened, Draft::retention(mine, Some(100), now));
+        event(&opened, mine, date(50), now);
+        assert_eq!(due().len(), 0);
+        event(&opened, mine, date(101), now);
+        opened.writer.submit_and_wait(due()).unwrap();
+        assert_eq!(events(&opened).len(), stays.len() + 1);
+        assert_eq!(due().len(), 0, "it is not erased again and again");
+
+        put(&opened, Draft::retention(mine, None, now));
+        event(&opened, mine, date(900), now);
+        assert_eq!(due().len(), 0);
+        put(&opened, Draft::retention(other, Some(DAYS_MAX), now));
+        assert_eq!(due().len(), 0);
+        put(&opened, Draft::retention(other, Some(1), now));
+        assert_eq!(due().len(), 1);
+        opened.close();
+    }
+}
