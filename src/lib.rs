@@ -54,6 +54,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod control;
+pub mod export;
 pub mod http;
 pub mod ingest;
 pub mod jobs;

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use crate::export::{Exported, Format};
 use crate::store::{self, Refusal, Store, Writer};
 
 /// A command, as it travels to the server that holds the store.
@@ -42,7 +43,7 @@ pub enum Command {
         /// As JSON.
         json: bool,
     },
-    /// Writes events or users as JSON lines.
+    /// Writes events or users.
     Export(Export),
     /// Shows counts, sizes and positions.
     Stats {
@@ -65,6 +66,8 @@ pub enum Credential {
 pub struct Export {
     /// Events or users.
     pub what: Exported,
+    /// How it is written.
+    pub format: Format,
     /// Whose; may be left out where there is only one account.
     pub account: Option<String>,
     /// Events from this date on, in milliseconds since the epoch.
@@ -75,15 +78,6 @@ pub struct Export {
     pub kind: Option<String>,
     /// Events of this user, or this user.
     pub user_id: Option<String>,
-}
-
-/// What can be exported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Exported {
-    /// Every event, oldest first.
-    Events,
-    /// Every user, by id.
-    Users,
 }
 
 /// Why a command did not do what it was asked.
