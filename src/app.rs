@@ -90,6 +90,7 @@ impl Opened {
 pub struct App {
     opened: Opened,
     jobs: Arc<Jobs>,
+    exports: Arc<Jobs>,
     running: Running,
     stopping: Arc<AtomicBool>,
 }
@@ -111,11 +112,13 @@ impl App {
         control::listen(&opened.store, &opened.writer)
             .map_err(|error| Error::Control(config.data.display().to_string(), error))?;
         let jobs = Arc::new(Jobs::start().map_err(Error::Thread)?);
+        let exports = Arc::new(Jobs::start_exports().map_err(Error::Thread)?);
         let stopping = Arc::new(AtomicBool::new(false));
         let api = Api::new(
             Arc::clone(&opened.store),
             Arc::clone(&opened.writer),
             Arc::clone(&jobs),
+            Arc::clone(&exports),
             Arc::clone(&stopping),
         );
         let address = server.local_addr();
@@ -123,7 +126,7 @@ impl App {
         // Whoever reads this may be gone; that is no reason not to serve.
         let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
         log::info!("listening on http://{address}, data in {}", config.data.display());
-        Ok(App { opened, jobs, running, stopping })
+        Ok(App { opened, jobs, exports, running, stopping })
     }
 
     /// Ends it: takes no more, answers all that it took, and returns when that is on disk.
@@ -131,7 +134,7 @@ impl App {
     /// # Errors
     /// [`Error::Stuck`] after [`STOP_MAX`].
     pub fn stop(self) -> Result<(), Error> {
-        let App { opened, jobs, running, stopping } = self;
+        let App { opened, jobs, exports, running, stopping } = self;
         stopping.store(true, SeqCst);
         let began = Instant::now();
         let ending = thread::spawn(move || {
@@ -139,6 +142,8 @@ impl App {
             // Requests are taken till the end, to be told that the server is stopping.
             opened.writer.close();
             jobs.close();
+            // They break off at the next record, or when a write has waited long enough.
+            exports.close();
             running.stop();
             opened.close();
         });

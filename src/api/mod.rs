@@ -1,6 +1,7 @@
-//! HTTP's calls: tracking, reading, health. The last place that sees HTTP; must not know sled.
+//! HTTP's calls: tracking, reading, exporting, health. The last place that sees HTTP; must not know sled.
 
 mod answer;
+mod export;
 mod health;
 mod query;
 mod read;
@@ -25,6 +26,7 @@ pub struct Api {
     store: Arc<Store>,
     writer: Arc<Writer>,
     jobs: Arc<Jobs>,
+    exports: Arc<Jobs>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -33,6 +35,7 @@ pub struct Api {
 enum Route {
     Track(Kind),
     Read(Question),
+    Export,
     Health,
     Nowhere,
 }
@@ -46,6 +49,7 @@ impl Route {
             "/v1/events" => Route::Read(Question::Events),
             "/v1/users" => Route::Read(Question::Users),
             "/v1/stats" => Route::Read(Question::Stats),
+            "/v1/export" => Route::Export,
             "/healthz" => Route::Health,
             _ => match path.strip_prefix("/v1/users/") {
                 // A user called `track` is reached as `%74rack`.
@@ -66,9 +70,10 @@ impl Api {
         store: Arc<Store>,
         writer: Arc<Writer>,
         jobs: Arc<Jobs>,
+        exports: Arc<Jobs>,
         stopping: Arc<AtomicBool>,
     ) -> Api {
-        Api { store, writer, jobs, stopping }
+        Api { store, writer, jobs, exports, stopping }
     }
 
     /// Who calls, by the `Authorization` header or else by `api_token` in the query. A header that
@@ -126,6 +131,7 @@ impl Handler for Api {
         match route {
             Route::Track(kind) => self.track(kind, &request, answer),
             Route::Read(question) => self.read(question, request, answer),
+            Route::Export => self.export(&request, answer),
             Route::Health => answer.send(&self.health(&request)),
             Route::Nowhere => answer.send(&answer::problem(&Reject::new(
                 Code::NotFound,
@@ -180,6 +186,7 @@ mod tests {
             ("/v1/users/", Route::Read(Question::Users)),
             ("/v1/events", Route::Read(Question::Events)),
             ("/v1/stats", Route::Read(Question::Stats)),
+            ("/v1/export", Route::Export),
             ("/healthz", Route::Health),
             ("/V1/events", Route::Nowhere),
             ("", Route::Nowhere),

@@ -108,7 +108,9 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    fn kind(&self) -> Exported {
+    /// Which of the two.
+    #[must_use]
+    pub fn kind(&self) -> Exported {
         match self {
             Wanted::Events(_) => Exported::Events,
             Wanted::Users(..) => Exported::Users,
