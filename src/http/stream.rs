@@ -223,7 +223,7 @@ mod tests {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.attempts += 1;
             match self.refuses {
-                Some(kind) if self.attempts % 2 == 0 => Err(kind.into()),
+                Some(kind) if self.attempts.is_multiple_of(2) => Err(kind.into()),
                 _ => {
                     let (taken, _) = bytes.split_at(self.at_a_time.min(bytes.len()));
                     self.taken.lock().unwrap().extend_from_slice(taken);
