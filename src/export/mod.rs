@@ -1,6 +1,6 @@
 //! Export: everything of an account, streamed, in a format that others read.
 //!
-//! One walk through the log or the users for all formats, one file a format: each is a [`Sink`]
+//! One walk through the log or the users for all formats, one file a format: each is a `Sink`
 //! that is told records and writes them. Bounded memory whatever there is: nothing is kept of a
 //! record that was written. Must not know where the output goes, nor who asks.
 
