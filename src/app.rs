@@ -98,6 +98,7 @@ impl Opened {
 pub struct App {
     opened: Opened,
     jobs: Arc<Jobs>,
+    exports: Arc<Jobs>,
     running: Running,
     stopping: Arc<AtomicBool>,
     keeper: JoinHandle<()>,
@@ -122,11 +123,13 @@ impl App {
         control::listen(&opened.store, &opened.writer)
             .map_err(|error| Error::Control(config.data.display().to_string(), error))?;
         let jobs = Arc::new(Jobs::start().map_err(Error::Thread)?);
+        let exports = Arc::new(Jobs::start_exports().map_err(Error::Thread)?);
         let stopping = Arc::new(AtomicBool::new(false));
         let api = Api::new(
             Arc::clone(&opened.store),
             Arc::clone(&opened.writer),
             Arc::clone(&jobs),
+            Arc::clone(&exports),
             Arc::clone(&stopping),
         );
         let address = server.local_addr();
@@ -135,7 +138,7 @@ impl App {
         let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
         log::info!("listening on http://{address}, data in {}", config.data.display());
         let keeper = keep(&opened, &stopping).map_err(Error::Thread)?;
-        Ok(App { opened, jobs, running, stopping, keeper })
+        Ok(App { opened, jobs, exports, running, stopping, keeper })
     }
 
     /// Calls `tell` with the reason when it can't go on, as on a full disk: it is to be stopped then.
@@ -148,7 +151,7 @@ impl App {
     /// # Errors
     /// [`Error::Stuck`] after [`STOP_MAX`].
     pub fn stop(self) -> Result<(), Error> {
-        let App { opened, jobs, running, stopping, keeper } = self;
+        let App { opened, jobs, exports, running, stopping, keeper } = self;
         stopping.store(true, SeqCst);
         let began = Instant::now();
         let ending = thread::spawn(move || {
@@ -156,6 +159,8 @@ impl App {
             // Requests are taken till the end, to be told that the server is stopping.
             opened.writer.close();
             jobs.close();
+            // They break off at the next record, or when a write has waited long enough.
+            exports.close();
             running.stop();
             keeper.thread().unpark();
             if keeper.join().is_err() {

@@ -1,7 +1,8 @@
 //! A few threads for what takes longer than a worker may be held up: reading the log.
 //!
 //! Bounded on both sides: so many at a time, so many waiting. Tracking has threads of its own, so
-//! however many questions are asked, calls are taken.
+//! however many questions are asked, calls are taken. Exports last as long as their readers like, so
+//! they have threads of their own too and never wait for one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -10,11 +11,14 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Sender, unbounded};
 
-/// Jobs that run at a time.
+/// Questions that are answered at a time.
 const THREADS: usize = 2;
 
-/// Jobs that run or wait, at the most.
+/// Questions that are answered or wait, at the most.
 const JOBS_MAX: usize = 64;
+
+/// Exports at a time; none waits.
+pub const EXPORTS_MAX: usize = 4;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -23,6 +27,7 @@ pub struct Jobs {
     queue: Mutex<Option<Sender<(Place, Job)>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     taken: Arc<AtomicUsize>,
+    jobs_max: usize,
 }
 
 /// Room for one job. The queue itself has no bound, since nothing gets into it without one of these.
@@ -31,7 +36,7 @@ pub struct Room {
     place: Place,
 }
 
-/// One of the [`JOBS_MAX`]; free again when dropped.
+/// One of the places; free again when dropped.
 struct Place(Arc<AtomicUsize>);
 
 impl Drop for Place {
@@ -49,16 +54,28 @@ impl Room {
 }
 
 impl Jobs {
-    /// Starts the threads.
+    /// Starts the threads for questions.
     ///
     /// # Errors
     /// If the operating system has none left.
     pub fn start() -> std::io::Result<Jobs> {
+        Jobs::start_threads("job", THREADS, JOBS_MAX)
+    }
+
+    /// Starts the threads for exports: as many as there may be.
+    ///
+    /// # Errors
+    /// If the operating system has none left.
+    pub fn start_exports() -> std::io::Result<Jobs> {
+        Jobs::start_threads("export", EXPORTS_MAX, EXPORTS_MAX)
+    }
+
+    fn start_threads(name: &str, threads: usize, jobs_max: usize) -> std::io::Result<Jobs> {
         let (queue, jobs) = unbounded::<(Place, Job)>();
-        let threads = (0..THREADS)
+        let threads = (0..threads)
             .map(|number| {
                 let jobs = jobs.clone();
-                thread::Builder::new().name(format!("job {number}")).spawn(move || {
+                thread::Builder::new().name(format!("{name} {number}")).spawn(move || {
                     for (place, job) in jobs {
                         if catch_unwind(AssertUnwindSafe(job)).is_err() {
                             log::error!("a job panicked");
@@ -69,7 +86,7 @@ impl Jobs {
             })
             .collect::<Result<_, _>>()?;
         let (queue, threads) = (Mutex::new(Some(queue)), Mutex::new(threads));
-        Ok(Jobs { queue, threads, taken: Arc::default() })
+        Ok(Jobs { queue, threads, taken: Arc::default(), jobs_max })
     }
 
     /// Room for a job, unless too many wait or [`Jobs::close`] was called.
@@ -78,7 +95,7 @@ impl Jobs {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
         let place = Place(Arc::clone(&self.taken));
         let before = self.taken.fetch_add(1, SeqCst);
-        (before < JOBS_MAX).then_some(Room { queue, place })
+        (before < self.jobs_max).then_some(Room { queue, place })
     }
 
     /// Takes no more, and returns when all that were taken are done.

@@ -12,15 +12,20 @@
 //! made elsewhere. No thread waits for the disk but the committer: a worker hands the call over,
 //! and the answer is sent from the answering thread when the flush has returned.
 //!
+//! An export is answered while it is made, in pieces, by a thread that does nothing else:
+//! ```text
+//! Request ─api::export─> Wanted, Format ─export::write─> pieces ─http─> bytes, as fast as they are taken
+//! ```
+//!
 //! # Floors
 //! Imports point down only.
 //! ```text
 //! 6  main  cli/                 arguments, exit codes
 //! 5  app  control               wiring: start, stop · the commands' socket
 //! 4  api/  commands/            HTTP's calls · what the verbs do
-//! 3  ingest/  view  jobs        decisions · how things look as JSON · threads for reading
+//! 3  ingest/  export/  jobs     decisions · everything in a format · threads for reading
 //!    erasing  retention         what is to be gone, because it was asked for, or by its age
-//! 2  auth  store/  http/        who · durability · transport, side by side
+//! 2  auth  store/  http/  view  who · durability · transport · how things look as JSON
 //! 1  model/  clock  config      leaves
 //! ```
 //! tiny_http is known in [`http`] alone, sled in [`store`], argh in [`cli`], the wall clock in
@@ -56,6 +61,7 @@ pub mod commands;
 pub mod config;
 pub mod control;
 pub mod erasing;
+pub mod export;
 pub mod http;
 pub mod ingest;
 pub mod jobs;

@@ -86,7 +86,8 @@ impl<'a> UserView<'a> {
 /// The attribute that has a place of its own in a user.
 pub const EMAIL: &str = "email";
 
-struct WithoutEmail<'a>(&'a Object);
+/// A user's attributes but for that one.
+pub struct WithoutEmail<'a>(pub &'a Object);
 
 impl Serialize for WithoutEmail<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

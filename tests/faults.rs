@@ -46,8 +46,9 @@ impl Whole {
         let account =
             commands::add(&Context { store: &store, writer: &writer }, "default").unwrap();
         let jobs = Arc::new(Jobs::start().unwrap());
+        let exports = Arc::new(Jobs::start_exports().unwrap());
         let stopping = Arc::new(AtomicBool::new(false));
-        let api = Api::new(Arc::clone(&store), Arc::clone(&writer), jobs, stopping);
+        let api = Api::new(Arc::clone(&store), Arc::clone(&writer), jobs, exports, stopping);
         let server = Server::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = server.local_addr();
         let running = Some(server.start(2, Arc::new(api)).unwrap());

@@ -1,7 +1,9 @@
-//! HTTP's calls: tracking, reading, erasing, health. The last place that sees HTTP; must not know sled.
+//! HTTP's calls: tracking, reading, exporting, erasing, health. The last place that sees HTTP; must not
+//! know sled.
 
 mod answer;
 mod erase;
+mod export;
 mod health;
 mod query;
 mod read;
@@ -26,6 +28,7 @@ pub struct Api {
     store: Arc<Store>,
     writer: Arc<Writer>,
     jobs: Arc<Jobs>,
+    exports: Arc<Jobs>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -34,6 +37,7 @@ pub struct Api {
 enum Route {
     Track(Kind),
     Read(Question),
+    Export,
     Health,
     Nowhere,
 }
@@ -47,6 +51,7 @@ impl Route {
             "/v1/events" => Route::Read(Question::Events),
             "/v1/users" => Route::Read(Question::Users),
             "/v1/stats" => Route::Read(Question::Stats),
+            "/v1/export" => Route::Export,
             "/healthz" => Route::Health,
             _ => match path.strip_prefix("/v1/users/") {
                 // A user called `track` is reached as `%74rack`.
@@ -67,9 +72,10 @@ impl Api {
         store: Arc<Store>,
         writer: Arc<Writer>,
         jobs: Arc<Jobs>,
+        exports: Arc<Jobs>,
         stopping: Arc<AtomicBool>,
     ) -> Api {
-        Api { store, writer, jobs, stopping }
+        Api { store, writer, jobs, exports, stopping }
     }
 
     /// Who calls, by the `Authorization` header or else by `api_token` in the query. A header that
@@ -132,6 +138,7 @@ impl Handler for Api {
                 self.erase(&question, &request, answer);
             }
             Route::Read(question) => self.read(question, request, answer),
+            Route::Export => self.export(&request, answer),
             Route::Health => answer.send(&self.health(&request)),
             Route::Nowhere => answer.send(&answer::problem(&Reject::new(
                 Code::NotFound,
@@ -185,6 +192,7 @@ mod tests {
             ("/v1/users/", Route::Read(Question::Users)),
             ("/v1/events", Route::Read(Question::Events)),
             ("/v1/stats", Route::Read(Question::Stats)),
+            ("/v1/export", Route::Export),
             ("/healthz", Route::Health),
             ("/V1/events", Route::Nowhere),
             ("", Route::Nowhere),

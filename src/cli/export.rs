@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use argh::FromArgs;
 
 use super::{Exit, data_dir, run_command};
-use crate::commands::{self, Command, Exported};
+use crate::commands::{self, Command, Exported, Format};
 use crate::model::Date;
 
-/// Writes events or users to standard output, one JSON object a line.
+/// Writes events or users to standard output.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "export")]
 pub(super) struct Export {
@@ -20,10 +20,9 @@ pub(super) struct Export {
     #[argh(option)]
     account: Option<String>,
 
-    /// the format: jsonl (default: jsonl)
-    #[argh(option, from_str_fn(format), default = "()")]
-    #[expect(dead_code, reason = "there is one format so far; its name is checked all the same")]
-    format: (),
+    /// jsonl (one JSON object a line), csv (for spreadsheets) or parquet (default: jsonl)
+    #[argh(option, from_str_fn(format), default = "Format::default()")]
+    format: Format,
 
     /// events from this date on
     #[argh(option, from_str_fn(date))]
@@ -47,15 +46,11 @@ pub(super) struct Export {
 }
 
 fn exported(text: &str) -> Result<Exported, String> {
-    match text {
-        "events" => Ok(Exported::Events),
-        "users" => Ok(Exported::Users),
-        _ => Err("it takes events or users".to_owned()),
-    }
+    Exported::parse(text).ok_or_else(|| format!("it takes {}", Exported::NAMES))
 }
 
-fn format(text: &str) -> Result<(), String> {
-    if text == "jsonl" { Ok(()) } else { Err("it takes jsonl".to_owned()) }
+fn format(text: &str) -> Result<Format, String> {
+    Format::parse(text).ok_or_else(|| format!("it takes {}", Format::NAMES))
 }
 
 pub(super) fn date(text: &str) -> Result<Date, String> {
@@ -66,13 +61,14 @@ pub(super) fn date(text: &str) -> Result<Date, String> {
 
 impl Export {
     pub(super) fn run(self) -> Result<(), Exit> {
-        let Export { what, account, from, to, kind, user_id, data, .. } = self;
+        let Export { what, format, account, from, to, kind, user_id, data } = self;
         if what == Exported::Users && (from.is_some() || to.is_some() || kind.is_some()) {
             let why = "--from, --to and --type are for events; users have neither date nor type";
             return Err(Exit::Usage(why.to_owned()));
         }
         let command = Command::Export(commands::Export {
             what,
+            format,
             account,
             from: from.map(Date::millis),
             to: to.map(Date::millis),

@@ -12,6 +12,7 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use crate::export::{Exported, Format};
 use crate::store::{self, BackupError, Refusal, Store, Writer};
 
 /// A command, as it travels to the server that holds the store.
@@ -45,7 +46,7 @@ pub enum Command {
         /// As JSON.
         json: bool,
     },
-    /// Writes events or users as JSON lines.
+    /// Writes events or users.
     Export(Export),
     /// Erases a user or events; its output is a [`Counted`] as JSON.
     Delete(Delete),
@@ -99,6 +100,8 @@ pub enum Credential {
 pub struct Export {
     /// Events or users.
     pub what: Exported,
+    /// How it is written.
+    pub format: Format,
     /// Whose; may be left out where there is only one account.
     pub account: Option<String>,
     /// Events from this date on, in milliseconds since the epoch.
@@ -109,15 +112,6 @@ pub struct Export {
     pub kind: Option<String>,
     /// Events of this user, or this user.
     pub user_id: Option<String>,
-}
-
-/// What can be exported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Exported {
-    /// Every event, oldest first.
-    Events,
-    /// Every user, by id.
-    Users,
 }
 
 /// What is to be erased, or only counted.

@@ -5,7 +5,7 @@
 //! any time, so that a call can wait for the disk without a thread waiting with it.
 //!
 //! Pipelined requests of one connection are answered in their order, as HTTP asks, and nobody waits
-//! for that either: see `pipeline`.
+//! for that either: see `pipeline`. An answer may also be made while it is sent: see `stream`.
 
 mod hang_up;
 mod nudge;
@@ -13,11 +13,13 @@ mod pipeline;
 mod request;
 mod response;
 mod server;
+mod stream;
 
 pub use nudge::reachable;
 pub use request::{Method, Query, Request};
 pub use response::Response;
-pub use server::{Answer, Handler, Running, Server};
+pub use server::{Answer, Handler, Job, Running, Server};
+pub use stream::{Make, Stream};
 
 use std::io;
 use std::net::SocketAddr;

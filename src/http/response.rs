@@ -20,6 +20,16 @@ pub(super) struct Framing {
     pub head: bool,
     /// What to say of the connection, where it isn't the version's default.
     pub connection: Option<&'static str>,
+    /// Whether the version knows chunks.
+    pub chunks: bool,
+}
+
+/// How the other side knows where the body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Length {
+    Bytes(usize),
+    Chunked,
+    UntilClosed,
 }
 
 impl Response {
@@ -92,6 +102,23 @@ impl Response {
 
     /// The whole answer, to be written at once.
     pub(super) fn to_bytes(&self, framing: Framing) -> Vec<u8> {
+        let mut out = self.head(Length::Bytes(self.body.len()), framing.connection);
+        if !framing.head {
+            out.extend_from_slice(&self.body);
+        }
+        out
+    }
+
+    /// The head of an answer whose body comes bit by bit, in chunks or until the connection ends.
+    pub(super) fn to_stream_head(&self, framing: Framing) -> Vec<u8> {
+        if framing.chunks {
+            self.head(Length::Chunked, framing.connection)
+        } else {
+            self.head(Length::UntilClosed, Some("close"))
+        }
+    }
+
+    fn head(&self, length: Length, connection: Option<&'static str>) -> Vec<u8> {
         let mut out = Vec::with_capacity(512 + self.body.len());
         let mut put = |parts: &[&str]| {
             parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
@@ -101,17 +128,18 @@ impl Response {
         if !self.content_type.is_empty() {
             put(&["Content-Type: ", self.content_type, "\r\n"]);
         }
-        put(&["Content-Length: ", &self.body.len().to_string(), "\r\n"]);
+        match length {
+            Length::Bytes(bytes) => put(&["Content-Length: ", &bytes.to_string(), "\r\n"]),
+            Length::Chunked => put(&["Transfer-Encoding: chunked\r\n"]),
+            Length::UntilClosed => {}
+        }
         for (name, value) in &self.headers {
             put(&[name, ": ", value, "\r\n"]);
         }
-        if let Some(connection) = framing.connection {
+        if let Some(connection) = connection {
             put(&["Connection: ", connection, "\r\n"]);
         }
         put(&["\r\n"]);
-        if !framing.head {
-            out.extend_from_slice(&self.body);
-        }
         out
     }
 }
@@ -145,7 +173,8 @@ mod tests {
     fn bytes() {
         let answer =
             Response::json(200, "{}").with_header("X-A", "b").with_header("X-Bad", "a\r\nb");
-        let whole = answer.to_bytes(Framing { head: false, connection: Some("close") });
+        let framing = Framing { head: false, connection: Some("close"), chunks: true };
+        let whole = answer.to_bytes(framing);
         let whole = String::from_utf8(whole).expect("ASCII");
         let (head, body) = whole.split_once("\r\n\r\n").expect("an empty line");
         assert!(head.starts_with("HTTP/1.1 200 OK\r\nDate: "), "{head}");
@@ -153,7 +182,16 @@ mod tests {
             " GMT\r\nContent-Type: application/json\r\nContent-Length: 2\r\nX-A: b\r\nConnection: close"
         ));
         assert_eq!(body, "{}");
-        let head = answer.to_bytes(Framing { head: true, connection: None });
+        let head = answer.to_bytes(Framing { head: true, connection: None, ..framing });
         assert!(head.ends_with(b"Content-Length: 2\r\nX-A: b\r\n\r\n"));
+        for (chunks, connection, end) in [
+            (true, None, "json\r\nTransfer-Encoding: chunked\r\nX-A: b\r\n\r\n"),
+            (true, Some("close"), "chunked\r\nX-A: b\r\nConnection: close\r\n\r\n"),
+            (false, None, "json\r\nX-A: b\r\nConnection: close\r\n\r\n"),
+            (false, Some("keep-alive"), "json\r\nX-A: b\r\nConnection: close\r\n\r\n"),
+        ] {
+            let head = answer.to_stream_head(Framing { head: false, connection, chunks });
+            assert!(head.ends_with(end.as_bytes()), "{}", String::from_utf8_lossy(&head));
+        }
     }
 }

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
-use super::hang_up::hang_up;
+use super::hang_up::{Sockets, hang_up};
 use super::nudge::{Nudger, Pulse};
-use super::pipeline::{Lines, Place};
+use super::pipeline::{Lines, Place, Turn};
 use super::response::Framing;
-use super::{Error, Method, Request, Response};
+use super::{Error, Method, Request, Response, Stream};
 
 /// Requests that a worker takes at a time, if so many wait.
 const TAKEN_MAX: usize = 16;
@@ -180,10 +180,13 @@ impl Intake {
         for header in engine_request.headers() {
             request = request.with_header(header.field.as_str().as_str(), header.value.as_str());
         }
-        let place = engine_request.remote_addr().map(|peer| self.lines.enter(*peer));
+        // A TCP connection has an address; the engine can't be sure of that.
+        let peer = engine_request.remote_addr().copied();
+        let place = self.lines.enter(peer.unwrap_or_else(|| ([0; 4], 0).into()));
         let framing = Framing {
             head: request.method == Method::Head,
             connection: connection(&request, *engine_request.http_version() == (1, 0)),
+            chunks: *engine_request.http_version() >= (1, 1),
         };
         let pending = Pending { place, lines: Arc::clone(&self.lines), framing, engine_request };
         (request, Answer(Some(pending)))
@@ -203,8 +206,11 @@ fn connection(request: &Request, is_1_0: bool) -> Option<&'static str> {
     }
 }
 
+/// What is to be run on a thread of its own.
+pub type Job = Box<dyn FnOnce() + Send>;
+
 struct Pending {
-    place: Option<Place>,
+    place: Place,
     lines: Arc<Lines>,
     framing: Framing,
     engine_request: tiny_http::Request,
@@ -212,37 +218,62 @@ struct Pending {
 
 impl Pending {
     fn send(self, response: &Response) {
-        let engine_request = self.engine_request;
-        let write: Box<dyn FnOnce() + Send> = if has_unread_body(&engine_request) {
+        let Pending { place, lines, framing, engine_request } = self;
+        let turn = if has_unread_body(&engine_request) {
             let response = response.to_engine();
             // The engine reads the rest of the body when the request is dropped, for as long as it
             // takes; that is nobody's business but this connection's. This can go when bodies are
             // read, within bounds, before they are answered.
-            Box::new(move || {
-                let answer = move || drop(engine_request.respond(response));
-                if let Err(error) = thread::Builder::new().name("aside".into()).spawn(answer) {
-                    log::warn!("a request with a body was not answered: {error}");
-                }
-            })
-        } else {
-            let bytes = response.to_bytes(self.framing);
-            Box::new(move || {
-                let peer = engine_request.remote_addr().copied();
-                let mut writer = engine_request.into_writer();
-                match (writer.write_all(&bytes).and_then(|()| writer.flush()), peer) {
-                    (Err(error), Some(peer)) if error.kind() == io::ErrorKind::WouldBlock => {
-                        log::debug!("{peer} doesn't take its answers");
-                        hang_up(peer);
+            Turn::Short(
+                response.data_length().unwrap_or_default(),
+                Box::new(move || {
+                    let answer = move || drop(engine_request.respond(response));
+                    if let Err(error) = thread::Builder::new().name("aside".into()).spawn(answer) {
+                        log::warn!("a request with a body was not answered: {error}");
                     }
-                    // A caller who has gone away doesn't need the answer.
-                    _ => {}
-                }
-            })
+                }),
+            )
+        } else {
+            let bytes = response.to_bytes(framing);
+            Turn::Short(
+                bytes.len(),
+                Box::new(move || {
+                    let peer = engine_request.remote_addr().copied();
+                    let mut writer = engine_request.into_writer();
+                    match (writer.write_all(&bytes).and_then(|()| writer.flush()), peer) {
+                        (Err(error), Some(peer)) if error.kind() == io::ErrorKind::WouldBlock => {
+                            log::debug!("{peer} doesn't take its answers");
+                            hang_up(peer);
+                        }
+                        // A caller who has gone away doesn't need the answer.
+                        _ => {}
+                    }
+                }),
+            )
         };
-        match self.place {
-            Some(place) => self.lines.leave(place, write),
-            None => write(),
-        }
+        leave(&lines, place, turn);
+    }
+
+    fn stream(self, stream: Stream, run: impl FnOnce(Job) + Send + 'static) {
+        let Pending { place, lines, framing, engine_request } = self;
+        let turn = Turn::Long(Box::new(move |held| {
+            run(Box::new(move || {
+                let sockets =
+                    engine_request.remote_addr().copied().map(Sockets::of).unwrap_or_default();
+                stream.send(engine_request.into_writer(), framing, &sockets);
+                // The line moves on when all of it is done.
+                drop(held);
+            }));
+        }));
+        leave(&lines, place, turn);
+    }
+}
+
+fn leave(lines: &Arc<Lines>, place: Place, turn: Turn) {
+    let peer = place.peer();
+    if lines.leave(place, turn).is_err() {
+        log::debug!("{peer} sends ahead more than is kept");
+        hang_up(peer);
     }
 }
 
@@ -265,6 +296,21 @@ impl Answer {
     pub fn send(mut self, response: &Response) {
         if let Some(pending) = self.0.take() {
             pending.send(response);
+        }
+    }
+
+    /// Whether [`Answer::stream`] may be called: not while the request's body is still to come, since
+    /// that would have to be waited for.
+    #[must_use]
+    pub fn can_stream(&self) -> bool {
+        self.0.as_ref().is_some_and(|pending| !has_unread_body(&pending.engine_request))
+    }
+
+    /// Sends an answer that is made meanwhile. When its turn has come, `run` is handed what may take
+    /// any time, to have it done by a thread that has nothing else to do.
+    pub fn stream(mut self, stream: Stream, run: impl FnOnce(Job) + Send + 'static) {
+        if let Some(pending) = self.0.take() {
+            pending.stream(stream, run);
         }
     }
 }

@@ -1,0 +1,45 @@
+//! JSON lines: one object a line, everything exactly as it was sent. What imports read again.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::{Error, Sink, event_place, unwritten, user_place};
+use crate::model::record::Event;
+use crate::model::{Record, Seq, User};
+use crate::view::{EventView, UserView};
+
+pub(super) struct Jsonl<'o> {
+    out: &'o mut dyn Write,
+}
+
+impl<'o> Jsonl<'o> {
+    pub fn new(out: &'o mut dyn Write) -> Jsonl<'o> {
+        Jsonl { out }
+    }
+
+    fn line(
+        &mut self,
+        value: &impl Serialize,
+        place: impl FnOnce() -> String,
+    ) -> Result<(), Error> {
+        serde_json::to_writer(&mut *self.out, value).map_err(|error| unwritten(error, place))?;
+        self.out.write_all(b"\n")?;
+        Ok(())
+    }
+}
+
+impl Sink for Jsonl<'_> {
+    fn event(&mut self, seq: Seq, record: &Record<'_>, event: &Event<'_>) -> Result<(), Error> {
+        let view = EventView::new(seq, record, event).with_via(event);
+        self.line(&view, || event_place(seq))
+    }
+
+    fn user(&mut self, id: &str, user: &User) -> Result<(), Error> {
+        self.line(&UserView::new(id, user), || user_place(id))
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), Error> {
+        Ok(())
+    }
+}

@@ -1,0 +1,241 @@
+//! Export: everything of an account, streamed, in a format that others read.
+//!
+//! One walk through the log or the users for all formats, one file a format: each is a `Sink`
+//! that is told records and writes them. Bounded memory whatever there is: nothing is kept of a
+//! record that was written. Must not know where the output goes, nor who asks.
+
+mod csv;
+mod jsonl;
+
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::record::Event;
+use crate::model::{AccountId, Change, EventFilter, Record, Seq, User};
+use crate::store::{self, Order, Store};
+
+/// How an export is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Format {
+    /// One JSON object a line.
+    #[default]
+    Jsonl,
+    /// A table for spreadsheets.
+    Csv,
+    /// A table for programs, typed and compressed.
+    Parquet,
+}
+
+impl Format {
+    /// What [`Format::parse`] takes, for a sentence.
+    pub const NAMES: &'static str = "jsonl, csv or parquet";
+
+    /// The format of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Format> {
+        [Format::Jsonl, Format::Csv, Format::Parquet]
+            .into_iter()
+            .find(|format| format.name() == name)
+    }
+
+    /// Its name, which is also what a file of it ends in.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Jsonl => "jsonl",
+            Format::Csv => "csv",
+            Format::Parquet => "parquet",
+        }
+    }
+
+    /// Its media type.
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Format::Jsonl => "application/x-ndjson",
+            Format::Csv => "text/csv; charset=utf-8",
+            Format::Parquet => "application/vnd.apache.parquet",
+        }
+    }
+
+    fn sink<'o>(self, what: &Wanted, out: &'o mut dyn Write) -> Result<Box<dyn Sink + 'o>, Error> {
+        Ok(match self {
+            Format::Jsonl => Box::new(jsonl::Jsonl::new(out)),
+            Format::Csv => Box::new(csv::Csv::new(what.kind(), out)?),
+            Format::Parquet => return Err(Error::Unavailable(self)),
+        })
+    }
+}
+
+/// What can be exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exported {
+    /// Every event, oldest first.
+    Events,
+    /// Every user, by id.
+    Users,
+}
+
+impl Exported {
+    /// What [`Exported::parse`] takes, for a sentence.
+    pub const NAMES: &'static str = "events or users";
+
+    /// What has this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Exported> {
+        [Exported::Events, Exported::Users].into_iter().find(|what| what.name() == name)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Exported::Events => "events",
+            Exported::Users => "users",
+        }
+    }
+}
+
+/// What an export is to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// The events that pass, oldest first.
+    Events(EventFilter),
+    /// An account's users by id, or the one of this id.
+    Users(AccountId, Option<String>),
+}
+
+impl Wanted {
+    /// Which of the two.
+    #[must_use]
+    pub fn kind(&self) -> Exported {
+        match self {
+            Wanted::Events(_) => Exported::Events,
+            Wanted::Users(..) => Exported::Users,
+        }
+    }
+}
+
+/// Why an export ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// What was to be written could not be.
+    #[error("can't write the output: {0}")]
+    Output(#[from] io::Error),
+    /// It was told to stop.
+    #[error("the export was stopped before its end; ask again")]
+    Stopped,
+    /// This program doesn't write the format.
+    #[error("this version doesn't write {} yet; take jsonl or csv", .0.name())]
+    Unavailable(Format),
+}
+
+/// What a format is told. It writes to the output as it goes.
+trait Sink {
+    /// An event comes.
+    fn event(&mut self, seq: Seq, record: &Record<'_>, event: &Event<'_>) -> Result<(), Error>;
+
+    /// A user comes.
+    fn user(&mut self, id: &str, user: &User) -> Result<(), Error>;
+
+    /// That was all; what was held back is written now. Without this call what was written is no
+    /// whole export.
+    fn finish(self: Box<Self>) -> Result<(), Error>;
+}
+
+/// Writes to `out` what is wanted, as of now: what comes while it runs is not in it. Before each
+/// record it asks whether to `stop`.
+///
+/// # Errors
+/// [`Error`]; what was written is cut short then.
+pub fn write(
+    store: &Store,
+    what: &Wanted,
+    format: Format,
+    stop: &dyn Fn() -> bool,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let mut sink = format.sink(what, out)?;
+    match what {
+        Wanted::Events(filter) => events(store, filter, stop, sink.as_mut())?,
+        Wanted::Users(account, Some(id)) => {
+            if let Some(user) = store.user(*account, id)? {
+                sink.user(id, &user)?;
+            }
+        }
+        Wanted::Users(account, None) => {
+            for entry in store.users(*account, None) {
+                if stop() {
+                    return Err(Error::Stopped);
+                }
+                let (id, user) = entry?;
+                sink.user(&id, &user)?;
+            }
+        }
+    }
+    sink.finish()
+}
+
+fn events(
+    store: &Store,
+    filter: &EventFilter,
+    stop: &dyn Fn() -> bool,
+    sink: &mut dyn Sink,
+) -> Result<(), Error> {
+    let mut written = Ok(());
+    store.scan(1..=Seq::MAX, Order::Ascending, &mut |seq, record| {
+        if stop() {
+            written = Err(Error::Stopped);
+        } else if let Change::Event(event) = &record.change
+            && filter.wants(event)
+        {
+            written = sink.event(seq, record, event);
+        }
+        Ok(if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    written
+}
+
+/// What can't be written though the output takes it isn't what was stored.
+fn unwritten(error: serde_json::Error, place: impl FnOnce() -> String) -> Error {
+    if error.is_io() {
+        Error::Output(error.into())
+    } else {
+        Error::Store(store::Error::Damaged { place: place(), why: error.to_string() })
+    }
+}
+
+/// Where an event lies, for the person who has to mend it.
+fn event_place(seq: Seq) -> String {
+    format!("record {seq} of the log")
+}
+
+/// Where a user lies.
+fn user_place(id: &str) -> String {
+    format!("user {id:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for format in [Format::Jsonl, Format::Csv, Format::Parquet] {
+            assert_eq!(Format::parse(format.name()), Some(format));
+            assert!(Format::NAMES.contains(format.name()));
+        }
+        for what in [Exported::Events, Exported::Users] {
+            assert_eq!(Exported::parse(what.name()), Some(what));
+            assert!(Exported::NAMES.contains(what.name()));
+        }
+        for nothing in ["", "JSONL", "xml", " csv"] {
+            assert_eq!((Format::parse(nothing), Exported::parse(nothing)), (None, None));
+        }
+    }
+}
