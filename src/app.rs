@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::api::Api;
-use crate::commands::{self, Context, Failure};
+use crate::commands::{self, Context, Failure, Imports};
 use crate::config::Config;
 use crate::control;
 use crate::http::{self, Running, Server};
@@ -56,6 +56,8 @@ pub struct Opened {
     pub store: Arc<Store>,
     /// To change.
     pub writer: Arc<Writer>,
+    /// The imports that are under way.
+    pub imports: Arc<Imports>,
 }
 
 impl Opened {
@@ -67,13 +69,13 @@ impl Opened {
         let store = Arc::new(Store::open_in(directory)?);
         let flusher = store.flusher()?;
         let writer = Writer::start(Arc::clone(&store), flusher).map_err(Error::Thread)?;
-        Ok(Opened { store, writer: Arc::new(writer) })
+        Ok(Opened { store, writer: Arc::new(writer), imports: Arc::default() })
     }
 
     /// What commands need of it.
     #[must_use]
     pub fn context(&self) -> Context<'_> {
-        Context { store: &self.store, writer: &self.writer }
+        Context { store: &self.store, writer: &self.writer, imports: &self.imports }
     }
 
     /// Ends the writer and lets go of the store, unless it has failed: sled would try to write once
@@ -108,7 +110,7 @@ impl App {
         if opened.store.accounts().is_empty() {
             first_run(&opened.context(), server.local_addr(), out)?;
         }
-        control::listen(&opened.store, &opened.writer)
+        control::listen(&opened.store, &opened.writer, &opened.imports)
             .map_err(|error| Error::Control(config.data.display().to_string(), error))?;
         let jobs = Arc::new(Jobs::start().map_err(Error::Thread)?);
         let stopping = Arc::new(AtomicBool::new(false));

@@ -46,7 +46,7 @@ pub(super) struct Export {
     data: Option<PathBuf>,
 }
 
-fn exported(text: &str) -> Result<Exported, String> {
+pub(super) fn exported(text: &str) -> Result<Exported, String> {
     match text {
         "events" => Ok(Exported::Events),
         "users" => Ok(Exported::Users),

@@ -2,6 +2,7 @@
 
 mod account;
 mod export;
+mod import;
 mod logging;
 mod serve;
 mod stats;
@@ -16,9 +17,9 @@ use std::time::{Duration, Instant};
 use argh::FromArgs;
 
 use crate::app::{self, BUSY_MAX, Opened};
-use crate::commands::{Command, Failure};
+use crate::commands::{Command, Failure, Input};
 use crate::config;
-use crate::control::{self, CallError};
+use crate::control::{self, Call, CallError};
 use crate::store::{self, Directory};
 
 /// Keeps users and events that sites and apps send by plain GETs, durably, on one machine.
@@ -38,6 +39,7 @@ enum Verb {
     Serve(serve::Serve),
     Account(account::Account),
     Export(export::Export),
+    Import(import::Import),
     Stats(stats::Stats),
 }
 
@@ -90,10 +92,11 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             print(concat!("triggerly ", env!("CARGO_PKG_VERSION")));
             Ok(())
         }
-        None => return usage("name a verb: serve, account, export or stats"),
+        None => return usage("name a verb: serve, account, export, import or stats"),
         Some(Verb::Serve(verb)) => verb.run(),
         Some(Verb::Account(verb)) => verb.run(),
         Some(Verb::Export(verb)) => verb.run(),
+        Some(Verb::Import(verb)) => verb.run(),
         Some(Verb::Stats(verb)) => verb.run(),
     };
     match ended {
@@ -127,39 +130,63 @@ fn print(text: &str) {
 /// Does a command on the store in `dir`: opens it, or asks the server that holds it. With `make` a
 /// directory without a store gets one.
 fn run_command(dir: &Path, command: &Command, make: bool) -> Result<(), Exit> {
-    let began = Instant::now();
     let mut out = io::stdout().lock();
+    match reach(dir, command, make)? {
+        Reached::Store(opened) => {
+            let done = command.run(&opened.context(), Input::none(), &mut out);
+            opened.close();
+            match done {
+                Err(Failure::Output(error)) => output_gone(error),
+                other => other.map_err(|failure| Exit::Failed(failure.to_string())),
+            }
+        }
+        Reached::Server(call) => match call.hear(&mut out) {
+            Ok(()) => out.flush().or_else(output_gone),
+            Err(CallError::Output(error)) => output_gone(error),
+            Err(error) => Err(call_failed(dir, error)),
+        },
+    }
+}
+
+/// Whoever can do a command.
+enum Reached {
+    /// Nobody else has the store.
+    Store(Opened),
+    /// A server has it, and was asked.
+    Server(Call),
+}
+
+/// Opens the store in `dir`, or asks the server that holds it.
+fn reach(dir: &Path, command: &Command, make: bool) -> Result<Reached, Exit> {
+    let began = Instant::now();
     loop {
         let locked = if make { Directory::lock(dir) } else { Directory::lock_existing(dir) };
         match locked {
-            Ok(directory) => {
-                let opened = Opened::open(directory)?;
-                let done = command.run(&opened.context(), &mut out);
-                opened.close();
-                return match done {
-                    Err(Failure::Output(error)) => output_gone(error),
-                    other => other.map_err(|failure| Exit::Failed(failure.to_string())),
-                };
-            }
+            Ok(directory) => return Ok(Reached::Store(Opened::open(directory)?)),
             Err(store::Error::Locked(_)) => {}
             Err(error) => return Err(error.into()),
         }
-        match control::call(dir, command, &mut out) {
-            Ok(()) => return out.flush().or_else(output_gone),
-            Err(CallError::Failed(why)) => return Err(Exit::Failed(why)),
-            Err(CallError::Output(error)) => return output_gone(error),
-            Err(CallError::Broken(error)) => {
-                return Err(Exit::Failed(format!(
-                    "the connection to the server that holds {} broke: {error}; is it running well?",
-                    dir.display()
-                )));
-            }
+        match control::call(dir, command) {
+            Ok(call) => return Ok(Reached::Server(call)),
             Err(CallError::Absent) if began.elapsed() > BUSY_MAX => {
                 return Err(store::Error::Locked(dir.to_owned()).into());
             }
             Err(CallError::Absent) => thread::sleep(Duration::from_millis(50)),
+            Err(error) => return Err(call_failed(dir, error)),
         }
     }
+}
+
+fn call_failed(dir: &Path, error: CallError) -> Exit {
+    let why = match error {
+        CallError::Failed(why) => return Exit::Failed(why),
+        CallError::Absent => return store::Error::Locked(dir.to_owned()).into(),
+        CallError::Broken(error) | CallError::Output(error) => error,
+    };
+    Exit::Failed(format!(
+        "the connection to the server that holds {} broke: {why}; is it running well?",
+        dir.display()
+    ))
 }
 
 /// A reader that has heard enough (`| head`) is no failure.

@@ -2,9 +2,10 @@
 
 mod accounts;
 mod export;
+mod import;
 mod stats;
 
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -44,6 +45,8 @@ pub enum Command {
     },
     /// Writes events or users as JSON lines.
     Export(Export),
+    /// Takes events or users in, from lines that the caller sends.
+    Import(Import),
     /// Shows counts, sizes and positions.
     Stats {
         /// As JSON.
@@ -77,7 +80,16 @@ pub struct Export {
     pub user_id: Option<String>,
 }
 
-/// What can be exported.
+/// What an import takes in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Import {
+    /// Events or users.
+    pub what: Exported,
+    /// Whose they are to be; may be left out where there is only one account.
+    pub account: Option<String>,
+}
+
+/// What can be exported, and imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Exported {
     /// Every event, oldest first.
@@ -112,6 +124,24 @@ pub struct Context<'a> {
     pub store: &'a Store,
     /// To change.
     pub writer: &'a Writer,
+    /// The imports that are under way.
+    pub imports: &'a Imports,
+}
+
+/// What the caller of a command sends along.
+pub struct Input<'a> {
+    /// The bytes, as they come.
+    pub bytes: Box<dyn BufRead + Send + 'a>,
+    /// Says that no more is wanted: from then on there is nothing to be read.
+    pub hang_up: Box<dyn Fn() + 'a>,
+}
+
+impl Input<'_> {
+    /// Nothing.
+    #[must_use]
+    pub fn none() -> Input<'static> {
+        Input { bytes: Box::new(io::empty()), hang_up: Box::new(|| {}) }
+    }
 }
 
 impl Command {
@@ -119,7 +149,12 @@ impl Command {
     ///
     /// # Errors
     /// [`Failure`], to be shown on one line.
-    pub fn run(&self, context: &Context<'_>, out: &mut dyn Write) -> Result<(), Failure> {
+    pub fn run(
+        &self,
+        context: &Context<'_>,
+        input: Input<'_>,
+        out: &mut dyn Write,
+    ) -> Result<(), Failure> {
         match self {
             Command::AccountAdd { name, json } => accounts::add(context, name)?.write(*json, out),
             Command::AccountList { json } => accounts::list(context, *json, out),
@@ -130,9 +165,11 @@ impl Command {
                 accounts::rotate(context, name, *only)?.write(*json, out)
             }
             Command::Export(export) => export.write(context, out),
+            Command::Import(import) => import.take_in(context, input, out),
             Command::Stats { json } => stats::write(context, *json, out),
         }
     }
 }
 
 pub use accounts::{Shown, add};
+pub use import::{Answer, Chunk, ChunkBounds, Greeting, Imports, Known, Refused, chunk_bounds};
