@@ -22,7 +22,7 @@ use argh::FromArgs;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::export::exported;
-use super::{Exit, Reached, call_failed, data_dir, reach};
+use super::{Exit, Reached, STREAM, call_failed, data_dir, reach};
 use crate::commands::{self, Answer, Chunk, Command, Exported, Greeting, chunk_bounds};
 use crate::control::{self, Call, CallError};
 use bar::Bar;
@@ -61,7 +61,7 @@ pub(super) struct Import {
 impl Import {
     pub(super) fn run(self) -> Result<(), Exit> {
         let Import { what, file, account, data } = self;
-        let file = file.filter(|file| file.as_os_str() != "-");
+        let file = file.filter(|file| file.as_os_str() != STREAM);
         let name =
             file.as_deref().map_or("standard input".into(), |file| file.display().to_string());
         let unreadable = |error: io::Error| Exit::Failed(format!("can't read {name}: {error}"));
@@ -75,8 +75,11 @@ impl Import {
             }
         };
         let command = Command::Import(commands::Import { what, account });
-        let mut work =
-            Work { what, source: &mut source, rejected: Rejected::beside(file.as_deref()) };
+        let mut work = Work {
+            what,
+            source: &mut source,
+            rejected: Rejected::beside(file.as_deref().filter(|file| Input::is_file(file))),
+        };
         let dir = data_dir(data);
         match reach(&dir, &command, false)? {
             Reached::Server(call) => work.run(&name, &dir, &call),

@@ -43,6 +43,10 @@ enum Verb {
     Stats(stats::Stats),
 }
 
+/// What stands for a lone `-`, standard input or output, among the arguments. No argument that comes
+/// from outside holds it.
+const STREAM: &str = "\0";
+
 /// Why a verb failed, and how the process ends for it.
 enum Exit {
     /// Status 1: it failed.
@@ -76,7 +80,9 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let Ok(arguments) = arguments else {
         return usage("the arguments have to be UTF-8; name directories that aren't by a link");
     };
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // argh takes a dash for an option, wherever it stands.
+    let dashless = |argument| if argument == "-" { STREAM } else { argument };
+    let arguments: Vec<&str> = arguments.iter().map(|text| dashless(text.as_str())).collect();
     let parsed = match Arguments::from_args(&["triggerly"], &arguments) {
         Ok(parsed) => parsed,
         Err(early) if early.status.is_ok() => {
@@ -111,6 +117,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 /// One line on standard error: what, and what to do.
 fn usage(why: &str) -> ExitCode {
+    let why = why.replace(STREAM, "-");
     let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
     let why = why.trim_end_matches("Run triggerly --help for more information.").trim_end();
     complain(&format!("{why}; `triggerly --help` tells more"));

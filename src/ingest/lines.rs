@@ -7,7 +7,7 @@
 use crossbeam_channel::{Receiver, bounded};
 use serde_json::Value;
 
-use super::submission::{Special, check_attributes, date, take, user_id};
+use super::submission::{Special, check_attributes, date, user_id};
 use super::text;
 use super::{Code, Kind, Reject};
 use crate::model::json::{self, JsonError};
@@ -121,14 +121,29 @@ impl Lines<'_> {
         drafts: &mut Vec<Draft>,
     ) -> Result<(), Reject> {
         let mut received_at = self.received_at;
-        if exported {
-            received_at = taken_date(&mut object, "received_at")?;
-        }
-        let special = Special::take(&mut object, received_at)?;
-        if exported {
-            object = attributes(&mut object);
+        let special = if exported {
+            // One pass, because this is what a large file is made of.
+            let [mut kind, mut user_id, mut happened, mut received, mut attributes] =
+                [const { Value::Null }; 5];
+            for (key, value) in std::mem::take(&mut object) {
+                match key.as_str() {
+                    "type" => kind = value,
+                    "user_id" => user_id = value,
+                    "date" => happened = value,
+                    "received_at" => received = value,
+                    "attributes" => attributes = value,
+                    _ => {}
+                }
+            }
+            received_at = date(&received, "received_at")?;
+            if let Value::Object(attributes) = attributes {
+                object = attributes;
+            }
             check_bytes(&object, bytes)?;
-        }
+            Special::of(kind, user_id, happened, received_at)?
+        } else {
+            Special::take(&mut object, received_at)?
+        };
         drafts.push(special.draft(self.account, Via::Import, received_at, &object)?);
         Ok(())
     }
@@ -146,8 +161,11 @@ impl Lines<'_> {
             created_at = taken_date(&mut object, "created_at")?;
             updated_at = taken_date(&mut object, "updated_at")?;
             let mut patch = Object::new();
-            patch.extend(take(&mut object, EMAIL).map(|email| (EMAIL.to_owned(), email)));
-            patch.extend(attributes(&mut object));
+            let email = object.shift_remove(EMAIL).filter(|email| !email.is_null());
+            patch.extend(email.map(|email| (EMAIL.to_owned(), email)));
+            if let Some(Value::Object(attributes)) = object.shift_remove("attributes") {
+                patch.extend(attributes);
+            }
             check_bytes(&patch, bytes)?;
             object = patch;
         }
@@ -207,8 +225,10 @@ impl CheckedLines {
 }
 
 fn is_exported_event(object: &Object) -> bool {
-    let others = usize::from(object.contains_key(VIA));
-    has(object, &EVENT_KEYS, others) && object.get("seq").is_some_and(Value::is_number)
+    let via = usize::from(object.len() > EVENT_KEYS.len());
+    has(object, &EVENT_KEYS, via)
+        && (via == 0 || object.contains_key(VIA))
+        && object.get("seq").is_some_and(Value::is_number)
 }
 
 fn is_exported_user(object: &Object) -> bool {
@@ -217,16 +237,10 @@ fn is_exported_user(object: &Object) -> bool {
 
 /// Whether an object has these keys and so many others, and its attributes apart.
 fn has(object: &Object, keys: &[&str], others: usize) -> bool {
+    // Keys are different from each other, so that counting is enough, and cheaper than looking up.
     object.len() == keys.len() + others
-        && keys.iter().all(|key| object.contains_key(*key))
+        && object.keys().filter(|key| keys.contains(&key.as_str())).count() == keys.len()
         && object.get("attributes").is_some_and(Value::is_object)
-}
-
-fn attributes(object: &mut Object) -> Object {
-    match object.shift_remove("attributes") {
-        Some(Value::Object(attributes)) => attributes,
-        _ => Object::new(),
-    }
 }
 
 fn taken_date(object: &mut Object, field: &str) -> Result<Date, Reject> {

@@ -210,16 +210,16 @@ fn event(
 
 /// Takes a user's `id` out of an object.
 pub(super) fn user_id(object: &mut Object) -> Result<Id, Reject> {
-    match take(object, "id") {
-        None => Err(Reject::new(
+    match object.shift_remove("id").unwrap_or_default() {
+        Value::Null => Err(Reject::new(
             Code::MissingId,
             "a user needs an `id`: a String of 1 to 255 bytes, or an integer Number",
         )),
-        Some(value) => id(&value, "id", Code::InvalidId),
+        value => id(&value, "id", Code::InvalidId),
     }
 }
 
-/// What an event has beside its attributes.
+/// What an event has beside its attributes. `null` is none, as clients send it for what they lack.
 pub(super) struct Special {
     kind: String,
     user_id: Option<Id>,
@@ -229,33 +229,45 @@ pub(super) struct Special {
 impl Special {
     /// Takes it out of an object; without a date, the event happened when it came.
     pub(super) fn take(object: &mut Object, received_at: Date) -> Result<Special, Reject> {
-        let kind = match take(object, "type") {
-            None => {
+        let mut take = |name| object.shift_remove(name).unwrap_or_default();
+        Special::of(take("type"), take("user_id"), take("date"), received_at)
+    }
+
+    /// Of these values.
+    pub(super) fn of(
+        kind: Value,
+        user_id: Value,
+        happened: Value,
+        received_at: Date,
+    ) -> Result<Special, Reject> {
+        let kind = match kind {
+            Value::Null => {
                 return Err(Reject::new(
                     Code::MissingType,
                     "an event needs a `type`: a String of 1 to 255 bytes",
                 ));
             }
-            Some(Value::String(kind)) if (1..=TYPE_BYTES_MAX).contains(&kind.len()) => kind,
-            Some(Value::String(kind)) => {
+            Value::String(kind) if (1..=TYPE_BYTES_MAX).contains(&kind.len()) => kind,
+            Value::String(kind) => {
                 return Err(Reject::new(
                     Code::InvalidType,
                     format!("`type` has {} bytes; it takes 1 to {TYPE_BYTES_MAX}", kind.len()),
                 ));
             }
-            Some(other) => {
+            other => {
                 return Err(Reject::new(
                     Code::InvalidType,
                     format!("`type` is {}; it takes a String", excerpt(&other.to_string())),
                 ));
             }
         };
-        let user_id = take(object, "user_id")
-            .map(|value| id(&value, "user_id", Code::InvalidUserId))
-            .transpose()?;
-        let date = match take(object, "date") {
-            None => received_at,
-            Some(value) => date(&value, "date")?,
+        let user_id = match user_id {
+            Value::Null => None,
+            value => Some(id(&value, "user_id", Code::InvalidUserId)?),
+        };
+        let date = match happened {
+            Value::Null => received_at,
+            value => date(&value, "date")?,
         };
         Ok(Special { kind, user_id, date })
     }
@@ -280,11 +292,6 @@ impl Special {
         };
         Ok(Draft::event(event, received_at))
     }
-}
-
-/// Takes a special field out of an object. `null` is none, as clients send it for what they lack.
-pub(super) fn take(object: &mut Object, name: &str) -> Option<Value> {
-    object.shift_remove(name).filter(|value| !value.is_null())
 }
 
 fn id(value: &Value, field: &str, code: Code) -> Result<Id, Reject> {

@@ -56,14 +56,17 @@ pub(super) enum Input {
 }
 
 impl Input {
+    /// Whether a path names a file, and not a pipe.
+    pub fn is_file(path: &Path) -> bool {
+        path.metadata().is_ok_and(|metadata| metadata.is_file())
+    }
+
     /// Opens a file; without one, standard input. What can be read only once is kept in a file that
     /// has no name.
-    pub fn open(file: Option<&Path>) -> io::Result<Input> {
-        let mut file = match file {
-            Some(path) => {
-                let mut file = File::open(path)?;
-                if file.metadata()?.is_file() { file } else { spool(&mut file)? }
-            }
+    pub fn open(path: Option<&Path>) -> io::Result<Input> {
+        let mut file = match path {
+            Some(path) if Input::is_file(path) => File::open(path)?,
+            Some(path) => spool(&mut File::open(path)?)?,
             None => spool(&mut io::stdin().lock())?,
         };
         let mut begin = Vec::new();
