@@ -15,13 +15,13 @@ use crate::model::limits::{DEPTH_MAX, OBJECT_BYTES_MAX};
 use crate::model::record::Progress;
 use crate::model::{AccountId, Date, Object, Via};
 use crate::store::{Done, Draft, Outcome, Writer};
-use crate::view::EMAIL;
 
 /// Bytes of a line: the largest object, and what an export writes beside it.
 pub const LINE_BYTES_MAX: usize = OBJECT_BYTES_MAX + 8 * 1024;
 
 const EVENT_KEYS: [&str; 6] = ["seq", "type", "user_id", "date", "received_at", "attributes"];
 const VIA: &str = "via";
+const EMAIL: &str = "email";
 const USER_KEYS: [&str; 5] = ["id", EMAIL, "attributes", "created_at", "updated_at"];
 
 /// Some lines of a file.
