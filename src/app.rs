@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::api::Api;
-use crate::commands::{self, Context, Failure};
+use crate::commands::{self, Context, Failure, Imports};
 use crate::config::Config;
 use crate::control;
 use crate::http::{self, Running, Server};
@@ -65,6 +65,8 @@ pub struct Opened {
     pub store: Arc<Store>,
     /// To change.
     pub writer: Arc<Writer>,
+    /// The imports that are under way.
+    pub imports: Arc<Imports>,
 }
 
 impl Opened {
@@ -75,13 +77,13 @@ impl Opened {
     pub fn open(directory: Directory) -> Result<Opened, Error> {
         let store = Arc::new(Store::open_in(directory)?);
         let writer = Writer::start(Arc::clone(&store), store.flusher()).map_err(Error::Thread)?;
-        Ok(Opened { store, writer: Arc::new(writer) })
+        Ok(Opened { store, writer: Arc::new(writer), imports: Arc::default() })
     }
 
     /// What commands need of it.
     #[must_use]
     pub fn context(&self) -> Context<'_> {
-        Context { store: &self.store, writer: &self.writer }
+        Context { store: &self.store, writer: &self.writer, imports: &self.imports }
     }
 
     /// Ends the writer and lets go of the store, unless it has failed: sled would try to write once
@@ -120,7 +122,7 @@ impl App {
         if opened.store.accounts().is_empty() {
             first_run(&opened.context(), server.local_addr(), out)?;
         }
-        control::listen(&opened.store, &opened.writer)
+        control::listen(&opened.store, &opened.writer, &opened.imports)
             .map_err(|error| Error::Control(config.data.display().to_string(), error))?;
         let jobs = Arc::new(Jobs::start().map_err(Error::Thread)?);
         let exports = Arc::new(Jobs::start_exports().map_err(Error::Thread)?);
@@ -185,6 +187,7 @@ impl App {
 /// Starts the thread that keeps the store in order, behind everything else.
 fn keep(opened: &Opened, stopping: &Arc<AtomicBool>) -> io::Result<JoinHandle<()>> {
     let (store, writer) = (Arc::clone(&opened.store), Arc::clone(&opened.writer));
+    let imports = Arc::clone(&opened.imports);
     let stopping = Arc::clone(stopping);
     thread::Builder::new().name("compactor".into()).spawn(move || {
         // On Linux this is about the calling thread (setpriority(2), "C library/kernel differences").
@@ -193,7 +196,7 @@ fn keep(opened: &Opened, stopping: &Arc<AtomicBool>) -> io::Result<JoinHandle<()
         }
         let mut kept = commands::Kept::default();
         while !stopping.load(SeqCst) {
-            let context = Context { store: &store, writer: &writer };
+            let context = Context { store: &store, writer: &writer, imports: &imports };
             let well = commands::keep(&context, &mut kept, &stopping);
             thread::park_timeout(if well { KEEP_EVERY } else { KEEP_AGAIN });
         }

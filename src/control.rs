@@ -1,7 +1,7 @@
 //! Commands to the server that holds the store, over a socket in the data directory.
 //!
 //! ```text
-//! client: the command as one line of JSON
+//! client: the command as one line of JSON, and behind it whatever the command takes as input
 //! server: frames of output (length in 4 bytes, big-endian, then so many bytes), an empty frame,
 //!         and a line of JSON: {"failed":null} or {"failed":"why"}
 //! ```
@@ -10,6 +10,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::commands::{Command, Context, Failure};
+use crate::commands::{Command, Context, Failure, Imports, Input};
 use crate::store::{Store, Writer};
 
 const SOCKET: &str = "control.sock";
@@ -60,10 +61,11 @@ fn with_address<T>(dir: &Path, use_path: impl FnOnce(&Path) -> io::Result<T>) ->
 ///
 /// # Errors
 /// If the socket can't be made.
-pub fn listen(store: &Arc<Store>, writer: &Arc<Writer>) -> io::Result<()> {
+pub fn listen(store: &Arc<Store>, writer: &Arc<Writer>, imports: &Arc<Imports>) -> io::Result<()> {
     let dir = store.dir().to_owned();
     // Listening alone keeps nothing open.
     let (store, writer) = (Arc::downgrade(store), Arc::downgrade(writer));
+    let imports = Arc::clone(imports);
     // Whoever holds the directory's lock owns the name; a socket that lies there is a dead one's.
     match fs::remove_file(dir.join(SOCKET)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -80,17 +82,15 @@ pub fn listen(store: &Arc<Store>, writer: &Arc<Writer>) -> io::Result<()> {
                 continue;
             };
             let (Some(store), Some(writer)) = (store.upgrade(), writer.upgrade()) else { return };
-            let place = Place::take(&open);
+            let (imports, place) = (Arc::clone(&imports), Place::take(&open));
             if place.0.load(SeqCst) > CONNECTIONS_MAX {
                 // If it isn't heard, the connection's end is.
                 let _ = end(&connection, Some("too many commands at a time; try again".to_owned()));
                 continue;
             }
             let served = thread::Builder::new().name("command".into()).spawn(move || {
-                let context = Context { store: &store, writer: &writer };
-                if let Err(error) = serve(connection, &context) {
-                    log::debug!("a command's connection broke: {error}");
-                }
+                let context = Context { store: &store, writer: &writer, imports: &imports };
+                serve(&connection, &context);
                 drop(place);
             });
             if let Err(error) = served {
@@ -123,13 +123,27 @@ pub fn unlink(dir: &Path) {
     let _ = fs::remove_file(dir.join(SOCKET));
 }
 
-fn serve(connection: UnixStream, context: &Context<'_>) -> io::Result<()> {
+/// Does the command that comes over a connection.
+pub fn serve(connection: &UnixStream, context: &Context<'_>) {
+    if let Err(error) = try_to_serve(connection, context) {
+        log::debug!("a command's connection broke: {error}");
+    }
+}
+
+fn try_to_serve(connection: &UnixStream, context: &Context<'_>) -> io::Result<()> {
     connection.set_read_timeout(Some(SILENCE_MAX))?;
     let mut line = String::new();
-    BufReader::new((&connection).take(COMMAND_BYTES_MAX)).read_line(&mut line)?;
-    let mut frames = Frames { connection: &connection, broken: false };
+    let mut input = BufReader::with_capacity(64 * 1024, connection);
+    (&mut input).take(COMMAND_BYTES_MAX).read_line(&mut line)?;
+    // Input comes from a person's disk or pipe, and takes the time that it takes.
+    connection.set_read_timeout(None)?;
+    let mut frames = Frames { connection, broken: false };
     let outcome = match serde_json::from_str::<Command>(&line) {
-        Ok(command) => command.run(context, &mut frames),
+        Ok(command) => {
+            let hang_up = || drop(connection.shutdown(Shutdown::Read));
+            let input = Input { bytes: Box::new(input), hang_up: Box::new(hang_up) };
+            command.run(context, input, &mut frames)
+        }
         Err(_) => Err(Failure::Refused(
             "the server doesn't know this command; are both the same version?".to_owned(),
         )),
@@ -137,7 +151,7 @@ fn serve(connection: UnixStream, context: &Context<'_>) -> io::Result<()> {
     if let Err(Failure::Output(error)) = outcome {
         return Err(error);
     }
-    end(&connection, outcome.err().map(|failure| failure.to_string()))
+    end(connection, outcome.err().map(|failure| failure.to_string()))
 }
 
 fn end(mut connection: &UnixStream, failed: Option<String>) -> io::Result<()> {
@@ -199,53 +213,91 @@ impl From<io::Error> for CallError {
     }
 }
 
-/// Has the server that holds `dir` do a command; its output goes to `out` as it comes.
+/// A command under way, seen by who asked for it.
+pub struct Call {
+    connection: UnixStream,
+    /// What became of saying which command it is. One that is turned away is told so before it has
+    /// said all.
+    said: io::Result<()>,
+}
+
+/// Asks the server that holds `dir` for a command.
 ///
 /// # Errors
-/// [`CallError`].
-pub fn call(dir: &Path, command: &Command, out: &mut dyn Write) -> Result<(), CallError> {
+/// [`CallError::Absent`] if there is none, [`CallError::Broken`].
+pub fn call(dir: &Path, command: &Command) -> Result<Call, CallError> {
     let connection = with_address(dir, |path| UnixStream::connect(path)).map_err(|error| {
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CallError::Absent,
             _ => CallError::Broken(error),
         }
     })?;
-    let ending = exchange(&connection, command, out)?;
-    ending.failed.map_or(Ok(()), |why| Err(CallError::Failed(why)))
+    Call::over(connection, command)
 }
 
-fn exchange(
-    connection: &UnixStream,
-    command: &Command,
-    out: &mut dyn Write,
-) -> Result<Ending, CallError> {
-    let mut line = serde_json::to_vec(command).map_err(io::Error::from)?;
-    line.push(b'\n');
-    // One that is turned away is told so before it has said all.
-    let said = (&*connection).write_all(&line);
-    let mut input = BufReader::with_capacity(64 * 1024, connection);
-    let mut frame = Vec::new();
-    loop {
-        let mut len = [0; 4];
-        if let Err(error) = input.read_exact(&mut len) {
-            return Err(CallError::Broken(said.err().unwrap_or(error)));
-        }
-        match u32::from_be_bytes(len) {
-            0 => break,
-            len if len > FRAME_BYTES_MAX => {
-                return Err(CallError::Broken(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "the server speaks otherwise",
-                )));
-            }
-            len => {
-                frame.resize(len as usize, 0);
-                input.read_exact(&mut frame)?;
-                out.write_all(&frame).map_err(CallError::Output)?;
-            }
-        }
+impl Call {
+    /// Asks whoever [serves](serve) the other end of a connection.
+    ///
+    /// # Errors
+    /// [`CallError::Broken`].
+    pub fn over(connection: UnixStream, command: &Command) -> Result<Call, CallError> {
+        let mut line = serde_json::to_vec(command).map_err(io::Error::from)?;
+        line.push(b'\n');
+        let said = (&connection).write_all(&line);
+        Ok(Call { connection, said })
     }
-    let mut line = String::new();
-    input.take(COMMAND_BYTES_MAX).read_line(&mut line)?;
-    Ok(serde_json::from_str(&line).map_err(io::Error::from)?)
+
+    /// Where the command's input goes.
+    ///
+    /// # Errors
+    /// If there are no descriptors left.
+    pub fn input(&self) -> io::Result<impl Write + Send + use<>> {
+        self.connection.try_clone()
+    }
+
+    /// Says that no more input comes.
+    pub fn end_input(&self) {
+        // It may be broken, which is as good.
+        let _ = self.connection.shutdown(Shutdown::Write);
+    }
+
+    /// Ends the conversation, if it hasn't ended: whoever waits for the other side waits no more.
+    pub fn hang_up(&self) {
+        // It may be broken, which is as good.
+        let _ = self.connection.shutdown(Shutdown::Both);
+    }
+
+    /// Writes the command's output to `out` as it comes, until it is done.
+    ///
+    /// # Errors
+    /// [`CallError`], but for [`CallError::Absent`].
+    pub fn hear(&self, out: &mut dyn Write) -> Result<(), CallError> {
+        let mut input = BufReader::with_capacity(64 * 1024, &self.connection);
+        let mut frame = Vec::new();
+        loop {
+            let mut len = [0; 4];
+            if let Err(error) = input.read_exact(&mut len) {
+                let said = self.said.as_ref().err().map(|said| io::Error::from(said.kind()));
+                return Err(CallError::Broken(said.unwrap_or(error)));
+            }
+            match u32::from_be_bytes(len) {
+                0 => break,
+                len if len > FRAME_BYTES_MAX => {
+                    return Err(CallError::Broken(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "the server speaks otherwise",
+                    )));
+                }
+                len => {
+                    frame.resize(len as usize, 0);
+                    input.read_exact(&mut frame)?;
+                    out.write_all(&frame).map_err(CallError::Output)?;
+                }
+            }
+        }
+        let mut line = String::new();
+        input.take(COMMAND_BYTES_MAX).read_line(&mut line)?;
+        let Ending { failed } = serde_json::from_str(&line).map_err(io::Error::from)?;
+        failed.map_or(Ok(()), |why| Err(CallError::Failed(why)))
+    }
 }

@@ -427,12 +427,15 @@ fn help_goes_to_standard_output() {
         &["retention"],
         &["retention", "show"],
         &["retention", "set"],
+        &["import"],
         &["stats"],
     ] {
         let output = triggerly().args(arguments).arg("--help").output().unwrap();
         let help = done(&output);
         assert!(help.starts_with("Usage: triggerly"), "{arguments:?}: {help}");
-        if arguments.len() == 2 || ["serve", "export", "stats"].iter().any(|v| [*v] == *arguments) {
+        if arguments.len() == 2
+            || ["serve", "export", "import", "stats"].iter().any(|v| [*v] == *arguments)
+        {
             assert!(help.contains("--data"), "{arguments:?}: {help}");
         }
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use support::{base64, escape, request};
 use triggerly::api::Api;
-use triggerly::commands::{self, Context};
+use triggerly::commands::{self, Context, Imports};
 use triggerly::http::{Running, Server};
 use triggerly::jobs::Jobs;
 use triggerly::store::{Flush, QUEUE_SUBMISSIONS_MAX, Store, Writer};
@@ -43,8 +43,9 @@ impl Whole {
         let store = Arc::new(Store::open(dir).unwrap());
         let flush = Box::new(Scripted(store.flusher(), Box::new(script)));
         let writer = Arc::new(Writer::start(Arc::clone(&store), flush).unwrap());
-        let account =
-            commands::add(&Context { store: &store, writer: &writer }, "default").unwrap();
+        let imports = Imports::default();
+        let context = Context { store: &store, writer: &writer, imports: &imports };
+        let account = commands::add(&context, "default").unwrap();
         let jobs = Arc::new(Jobs::start().unwrap());
         let exports = Arc::new(Jobs::start_exports().unwrap());
         let stopping = Arc::new(AtomicBool::new(false));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use argh::FromArgs;
 
-use super::{Exit, data_dir, output_gone, run_command, run_command_into};
+use super::{Exit, STREAM, data_dir, output_gone, run_command, run_command_into};
 use crate::commands::Command;
 use crate::store::{self, BackedUp};
 
@@ -40,7 +40,7 @@ pub(super) struct Restore {
 impl Backup {
     pub(super) fn run(self) -> Result<(), Exit> {
         let dir = data_dir(self.data);
-        if self.file == Path::new("-") {
+        if self.file == Path::new(STREAM) {
             return run_command(&dir, &Command::Backup, false);
         }
         // Its name appears when it is whole; until then an older one of that name stays.
@@ -90,7 +90,7 @@ impl Restore {
     pub(super) fn run(self) -> Result<(), Exit> {
         let dir = data_dir(self.data);
         let failed = |error: store::RestoreError| Exit::Failed(error.to_string());
-        let held = if self.file == Path::new("-") {
+        let held = if self.file == Path::new(STREAM) {
             let mut input = BufReader::new(io::stdin().lock());
             // Without anything to read there is nothing to be made either.
             match input.fill_buf() {

@@ -45,7 +45,7 @@ pub(super) struct Export {
     data: Option<PathBuf>,
 }
 
-fn exported(text: &str) -> Result<Exported, String> {
+pub(super) fn exported(text: &str) -> Result<Exported, String> {
     Exported::parse(text).ok_or_else(|| format!("it takes {}", Exported::NAMES))
 }
 

@@ -4,6 +4,7 @@ mod account;
 mod backup;
 mod delete;
 mod export;
+mod import;
 mod logging;
 mod retention;
 mod serve;
@@ -20,9 +21,9 @@ use std::time::{Duration, Instant};
 use argh::FromArgs;
 
 use crate::app::{self, BUSY_MAX, Opened};
-use crate::commands::{Command, Failure};
+use crate::commands::{Command, Failure, Input};
 use crate::config;
-use crate::control::{self, CallError};
+use crate::control::{self, Call, CallError};
 use crate::store::{self, Directory, Store};
 
 /// Keeps users and events that sites and apps send by plain GETs, durably, on one machine.
@@ -44,6 +45,7 @@ enum Verb {
     Export(export::Export),
     Delete(delete::Delete),
     Retention(retention::Retention),
+    Import(import::Import),
     Stats(stats::Stats),
     Compact(upkeep::Compact),
     Verify(upkeep::Verify),
@@ -51,6 +53,10 @@ enum Verb {
     Backup(backup::Backup),
     Restore(backup::Restore),
 }
+
+/// What stands for a lone `-`, standard input or output, among the arguments. No argument that comes
+/// from outside holds it.
+const STREAM: &str = "\0";
 
 /// Why a verb failed, and how the process ends for it.
 enum Exit {
@@ -85,7 +91,9 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let Ok(arguments) = arguments else {
         return usage("the arguments have to be UTF-8; name directories that aren't by a link");
     };
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // argh takes a dash for an option, wherever it stands.
+    let dashless = |argument| if argument == "-" { STREAM } else { argument };
+    let arguments: Vec<&str> = arguments.iter().map(|text| dashless(text.as_str())).collect();
     let parsed = match Arguments::from_args(&["triggerly"], &arguments) {
         Ok(parsed) => parsed,
         Err(early) if early.status.is_ok() => {
@@ -105,6 +113,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Some(Verb::Serve(verb)) => verb.run(),
         Some(Verb::Account(verb)) => verb.run(),
         Some(Verb::Export(verb)) => verb.run(),
+        Some(Verb::Import(verb)) => verb.run(),
         Some(Verb::Delete(verb)) => verb.run(),
         Some(Verb::Retention(verb)) => verb.run(),
         Some(Verb::Stats(verb)) => verb.run(),
@@ -126,6 +135,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 /// One line on standard error: what, and what to do.
 fn usage(why: &str) -> ExitCode {
+    let why = why.replace(STREAM, "-");
     let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
     let why = why.trim_end_matches("Run triggerly --help for more information.").trim_end();
     complain(&format!("{why}; `triggerly --help` tells more"));
@@ -155,6 +165,33 @@ fn run_command_into(
     make: bool,
     out: &mut dyn Write,
 ) -> Result<(), Exit> {
+    match reach(dir, command, make)? {
+        Reached::Store(opened) => {
+            let done = command.run(&opened.context(), Input::none(), out);
+            opened.close();
+            match done {
+                Err(Failure::Output(error)) => output_gone(error),
+                other => other.map_err(|failure| Exit::Failed(failure.to_string())),
+            }
+        }
+        Reached::Server(call) => match call.hear(out) {
+            Ok(()) => out.flush().or_else(output_gone),
+            Err(CallError::Output(error)) => output_gone(error),
+            Err(error) => Err(call_failed(dir, error)),
+        },
+    }
+}
+
+/// Whoever can do a command.
+enum Reached {
+    /// Nobody else has the store.
+    Store(Opened),
+    /// A server has it, and was asked.
+    Server(Call),
+}
+
+/// Opens the store in `dir`, or asks the server that holds it.
+fn reach(dir: &Path, command: &Command, make: bool) -> Result<Reached, Exit> {
     let began = Instant::now();
     let reserve_bytes = config::reserve_bytes(None, |name| std::env::var_os(name))?;
     loop {
@@ -164,30 +201,18 @@ fn run_command_into(
                 let opened = Opened::open(directory)?;
                 opened.store.space().keep_free(reserve_bytes);
                 opened.store.on_fatal(end_late);
-                let done = command.run(&opened.context(), out);
-                opened.close();
-                return match done {
-                    Err(Failure::Output(error)) => output_gone(error),
-                    other => other.map_err(|failure| Exit::Failed(failure.to_string())),
-                };
+                return Ok(Reached::Store(opened));
             }
             Err(store::Error::Locked(_)) => {}
             Err(error) => return Err(error.into()),
         }
-        match control::call(dir, command, out) {
-            Ok(()) => return out.flush().or_else(output_gone),
-            Err(CallError::Failed(why)) => return Err(Exit::Failed(why)),
-            Err(CallError::Output(error)) => return output_gone(error),
-            Err(CallError::Broken(error)) => {
-                return Err(Exit::Failed(format!(
-                    "the connection to the server that holds {} broke: {error}; is it running well?",
-                    dir.display()
-                )));
-            }
+        match control::call(dir, command) {
+            Ok(call) => return Ok(Reached::Server(call)),
             Err(CallError::Absent) if began.elapsed() > BUSY_MAX => {
                 return Err(store::Error::Locked(dir.to_owned()).into());
             }
             Err(CallError::Absent) => thread::sleep(Duration::from_millis(50)),
+            Err(error) => return Err(call_failed(dir, error)),
         }
     }
 }
@@ -217,6 +242,18 @@ fn end_late(why: &str) {
         complain(&why);
         std::process::exit(1);
     });
+}
+
+fn call_failed(dir: &Path, error: CallError) -> Exit {
+    let why = match error {
+        CallError::Failed(why) => return Exit::Failed(why),
+        CallError::Absent => return store::Error::Locked(dir.to_owned()).into(),
+        CallError::Broken(error) | CallError::Output(error) => error,
+    };
+    Exit::Failed(format!(
+        "the connection to the server that holds {} broke: {why}; is it running well?",
+        dir.display()
+    ))
 }
 
 /// A reader that has heard enough (`| head`) is no failure.

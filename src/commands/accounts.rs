@@ -146,6 +146,6 @@ pub(super) fn named(context: &Context<'_>, name: Option<&str>) -> Result<Arc<Acc
     }
 }
 
-fn no_randomness(error: getrandom::Error) -> Failure {
+pub(super) fn no_randomness(error: getrandom::Error) -> Failure {
     Failure::Refused(format!("the operating system has no randomness to give: {error}"))
 }

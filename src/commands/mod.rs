@@ -3,11 +3,12 @@
 mod accounts;
 mod delete;
 mod export;
+mod import;
 mod retention;
 mod stats;
 mod upkeep;
 
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -48,6 +49,8 @@ pub enum Command {
     },
     /// Writes events or users.
     Export(Export),
+    /// Takes events or users in, from lines that the caller sends.
+    Import(Import),
     /// Erases a user or events; its output is a [`Counted`] as JSON.
     Delete(Delete),
     /// Shows how long accounts keep their events.
@@ -143,6 +146,15 @@ pub enum Deleted {
     },
 }
 
+/// What an import takes in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Import {
+    /// Events or users.
+    pub what: Exported,
+    /// Whose they are to be; may be left out where there is only one account.
+    pub account: Option<String>,
+}
+
 /// Why a command did not do what it was asked.
 #[derive(Debug, Error)]
 pub enum Failure {
@@ -169,6 +181,24 @@ pub struct Context<'a> {
     pub store: &'a Store,
     /// To change.
     pub writer: &'a Writer,
+    /// The imports that are under way.
+    pub imports: &'a Imports,
+}
+
+/// What the caller of a command sends along.
+pub struct Input<'a> {
+    /// The bytes, as they come.
+    pub bytes: Box<dyn BufRead + Send + 'a>,
+    /// Says that no more is wanted: from then on there is nothing to be read.
+    pub hang_up: Box<dyn Fn() + 'a>,
+}
+
+impl Input<'_> {
+    /// Nothing.
+    #[must_use]
+    pub fn none() -> Input<'static> {
+        Input { bytes: Box::new(io::empty()), hang_up: Box::new(|| {}) }
+    }
 }
 
 impl Command {
@@ -176,7 +206,12 @@ impl Command {
     ///
     /// # Errors
     /// [`Failure`], to be shown on one line.
-    pub fn run(&self, context: &Context<'_>, out: &mut dyn Write) -> Result<(), Failure> {
+    pub fn run(
+        &self,
+        context: &Context<'_>,
+        input: Input<'_>,
+        out: &mut dyn Write,
+    ) -> Result<(), Failure> {
         match self {
             Command::AccountAdd { name, json } => accounts::add(context, name)?.write(*json, out),
             Command::AccountList { json } => accounts::list(context, *json, out),
@@ -187,6 +222,7 @@ impl Command {
                 accounts::rotate(context, name, *only)?.write(*json, out)
             }
             Command::Export(export) => export.write(context, out),
+            Command::Import(import) => import.take_in(context, input, out),
             Command::Delete(delete) => delete.run(context)?.write(true, out),
             Command::RetentionShow { name, json } => {
                 retention::show(context, name.as_deref(), *json, out)
@@ -210,4 +246,5 @@ impl Command {
 
 pub use accounts::{Shown, add};
 pub use delete::Counted;
+pub use import::{Answer, Chunk, ChunkBounds, Greeting, Imports, Known, Refused, chunk_bounds};
 pub use upkeep::{Kept, keep};

@@ -4,13 +4,16 @@
 //! Submission --decode--> RawBatch --validate--> Batch --submit--> Receipt
 //! ```
 //! Each step takes one type and gives the next, and none of them can be made elsewhere, so that no
-//! step can be left out. Pure but for [`Batch::submit`], which hands over to the store's writer.
+//! step can be left out. An import's [`Lines`] become [`CheckedLines`] by the same checks. Pure but for
+//! [`Batch::submit`] and [`CheckedLines::submit`], which hand over to the store's writer.
 //! Must not know HTTP: the caller takes parameters apart and turns a [`Reject`] into an answer.
 
+mod lines;
 mod mend;
 mod reject;
 mod submission;
 mod text;
 
+pub use lines::{CheckedLines, LINE_BYTES_MAX, Lines};
 pub use reject::{Code, Reject};
 pub use submission::{Batch, Kind, RawBatch, Submission};

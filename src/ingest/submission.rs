@@ -75,14 +75,18 @@ fn decode_object(bytes: Vec<u8>) -> Result<Object, Reject> {
     }
     let text = text::mend(bytes)
         .map_err(|error| Reject::new(Code::InvalidJson, format!("`data`, decoded: {error}")))?;
-    json::parse_object(&text, DEPTH_MAX).map_err(|error| {
+    Ok(json::parse_object(&text, DEPTH_MAX)?)
+}
+
+impl From<JsonError> for Reject {
+    fn from(error: JsonError) -> Reject {
         let code = match error {
             JsonError::Syntax { .. } => Code::InvalidJson,
             JsonError::NotAnObject { .. } => Code::NotAnObject,
             JsonError::TooDeep { .. } => Code::TooDeep,
         };
         Reject::new(code, error.to_string())
-    })
+    }
 }
 
 /// Objects that are JSON, their fields unchecked.
@@ -145,6 +149,19 @@ impl Batch {
     }
 }
 
+fn limit_code(limit: UserLimit) -> Code {
+    match limit {
+        UserLimit::Attributes(_) => Code::TooManyAttributes,
+        UserLimit::Bytes(_) => Code::PayloadTooLarge,
+    }
+}
+
+impl From<UserLimit> for Reject {
+    fn from(limit: UserLimit) -> Reject {
+        Reject::new(limit_code(limit), limit.to_string())
+    }
+}
+
 impl From<Refusal> for Reject {
     fn from(refusal: Refusal) -> Reject {
         let code = match &refusal {
@@ -152,8 +169,7 @@ impl From<Refusal> for Reject {
             Refusal::ShuttingDown => Code::ShuttingDown,
             Refusal::Full { .. } => Code::StorageFull,
             Refusal::Failed(_) | Refusal::Unreadable(_) => Code::StorageFailed,
-            Refusal::User { limit: UserLimit::Attributes(_), .. } => Code::TooManyAttributes,
-            Refusal::User { limit: UserLimit::Bytes(_), .. } => Code::PayloadTooLarge,
+            Refusal::User { limit, .. } => limit_code(*limit),
             // No tracking call touches accounts.
             Refusal::NameTaken(_) | Refusal::NoAccount | Refusal::TooManyAccounts => Code::Internal,
         };
@@ -181,15 +197,7 @@ fn user(
     received_at: Date,
     mut object: Object,
 ) -> Result<Draft, Reject> {
-    let id = match take(&mut object, "id") {
-        None => {
-            return Err(Reject::new(
-                Code::MissingId,
-                "a user needs an `id`: a String of 1 to 255 bytes, or an integer Number",
-            ));
-        }
-        Some(value) => id(&value, "id", Code::InvalidId)?,
-    };
+    let id = user_id(&mut object)?;
     check_attributes(&object)?;
     Ok(Draft::user(account, via, id, object, received_at))
 }
@@ -200,66 +208,115 @@ fn event(
     received_at: Date,
     mut object: Object,
 ) -> Result<Draft, Reject> {
-    let kind = match take(&mut object, "type") {
-        None => {
-            return Err(Reject::new(
-                Code::MissingType,
-                "an event needs a `type`: a String of 1 to 255 bytes",
-            ));
-        }
-        Some(Value::String(kind)) if (1..=TYPE_BYTES_MAX).contains(&kind.len()) => kind,
-        Some(Value::String(kind)) => {
-            return Err(Reject::new(
-                Code::InvalidType,
-                format!("`type` has {} bytes; it takes 1 to {TYPE_BYTES_MAX}", kind.len()),
-            ));
-        }
-        Some(other) => {
-            return Err(Reject::new(
-                Code::InvalidType,
-                format!("`type` is {}; it takes a String", excerpt(&other.to_string())),
-            ));
-        }
-    };
-    let user_id = take(&mut object, "user_id")
-        .map(|value| id(&value, "user_id", Code::InvalidUserId))
-        .transpose()?;
-    let date = match take(&mut object, "date") {
-        None => received_at,
-        Some(value) => value.as_str().and_then(Date::parse).ok_or_else(|| {
-            Reject::new(
-                Code::InvalidDate,
-                format!(
-                    "`date` is {}; it takes a String as in RFC 2822, ISO 8601 with an offset, \
-                     yyyy-MM-dd or yyyy/MM/dd",
-                    excerpt(&value.to_string())
-                ),
-            )
-        })?,
-    };
-    check_attributes(&object)?;
-    let attributes = json::to_text(&object);
-    let event = Event {
-        account,
-        via,
-        kind: &kind,
-        user_id: user_id.as_ref().map(Id::as_str),
-        date,
-        attributes: &attributes,
-    };
-    Ok(Draft::event(event, received_at))
+    let special = Special::take(&mut object, received_at)?;
+    special.draft(account, via, received_at, &object)
 }
 
-/// Takes a special field out of an object. `null` is none, as clients send it for what they lack.
-fn take(object: &mut Object, name: &str) -> Option<Value> {
-    object.shift_remove(name).filter(|value| !value.is_null())
+/// Takes a user's `id` out of an object.
+pub(super) fn user_id(object: &mut Object) -> Result<Id, Reject> {
+    match object.shift_remove("id").unwrap_or_default() {
+        Value::Null => Err(Reject::new(
+            Code::MissingId,
+            "a user needs an `id`: a String of 1 to 255 bytes, or an integer Number",
+        )),
+        value => id(&value, "id", Code::InvalidId),
+    }
+}
+
+/// What an event has beside its attributes. `null` is none, as clients send it for what they lack.
+pub(super) struct Special {
+    kind: String,
+    user_id: Option<Id>,
+    date: Date,
+}
+
+impl Special {
+    /// Takes it out of an object; without a date, the event happened when it came.
+    pub(super) fn take(object: &mut Object, received_at: Date) -> Result<Special, Reject> {
+        let mut take = |name| object.shift_remove(name).unwrap_or_default();
+        Special::of(take("type"), take("user_id"), take("date"), received_at)
+    }
+
+    /// Of these values.
+    pub(super) fn of(
+        kind: Value,
+        user_id: Value,
+        happened: Value,
+        received_at: Date,
+    ) -> Result<Special, Reject> {
+        let kind = match kind {
+            Value::Null => {
+                return Err(Reject::new(
+                    Code::MissingType,
+                    "an event needs a `type`: a String of 1 to 255 bytes",
+                ));
+            }
+            Value::String(kind) if (1..=TYPE_BYTES_MAX).contains(&kind.len()) => kind,
+            Value::String(kind) => {
+                return Err(Reject::new(
+                    Code::InvalidType,
+                    format!("`type` has {} bytes; it takes 1 to {TYPE_BYTES_MAX}", kind.len()),
+                ));
+            }
+            other => {
+                return Err(Reject::new(
+                    Code::InvalidType,
+                    format!("`type` is {}; it takes a String", excerpt(&other.to_string())),
+                ));
+            }
+        };
+        let user_id = match user_id {
+            Value::Null => None,
+            value => Some(id(&value, "user_id", Code::InvalidUserId)?),
+        };
+        let date = match happened {
+            Value::Null => received_at,
+            value => date(&value, "date")?,
+        };
+        Ok(Special { kind, user_id, date })
+    }
+
+    /// The event with these attributes, which are checked.
+    pub(super) fn draft(
+        &self,
+        account: AccountId,
+        via: Via,
+        received_at: Date,
+        attributes: &Object,
+    ) -> Result<Draft, Reject> {
+        check_attributes(attributes)?;
+        let attributes = json::to_text(attributes);
+        let event = Event {
+            account,
+            via,
+            kind: &self.kind,
+            user_id: self.user_id.as_ref().map(Id::as_str),
+            date: self.date,
+            attributes: &attributes,
+        };
+        Ok(Draft::event(event, received_at))
+    }
 }
 
 fn id(value: &Value, field: &str, code: Code) -> Result<Id, Reject> {
     Id::from_value(value).map_err(|error: IdError| Reject::new(code, format!("`{field}`: {error}")))
 }
 
-fn check_attributes(object: &Object) -> Result<(), Reject> {
+/// What the field `field` says, as a date.
+pub(super) fn date(value: &Value, field: &str) -> Result<Date, Reject> {
+    value.as_str().and_then(Date::parse).ok_or_else(|| {
+        Reject::new(
+            Code::InvalidDate,
+            format!(
+                "`{field}` is {}; it takes a String as in RFC 2822, ISO 8601 with an offset, \
+                 yyyy-MM-dd or yyyy/MM/dd",
+                excerpt(&value.to_string())
+            ),
+        )
+    })
+}
+
+pub(super) fn check_attributes(object: &Object) -> Result<(), Reject> {
     if object.len() > ATTRIBUTES_MAX {
         return Err(Reject::new(
             Code::TooManyAttributes,
