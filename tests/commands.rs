@@ -482,19 +482,23 @@ fn a_damaged_segment_is_told_of_and_the_rest_is_served() {
         assert!(text(&backup.stderr).contains(&name), "{:?}", text(&backup.stderr));
         let rebuild = verb(dir.path(), &["rebuild"]);
         assert_eq!(rebuild.status.code(), Some(1), "users would be lost");
-        assert_eq!(server.read("/v1/users/u1").json()["attributes"]["n"].to_string(), "1E5");
+        if !with_server {
+            break;
+        }
+        assert!(server.read("/v1/users/u1").text().contains(r#""n":1E5"#));
         let health = server.get("/healthz");
         assert_eq!(health.status, 200, "{health:?}");
         assert!(health.text().contains(segment.file_name().to_str().unwrap()), "{health:?}");
-        server.track("events", r#"{"type":"after"}"#);
         let stats = verb(dir.path(), &["stats"]);
         assert_eq!(value(done(&stats), "damaged"), Some("1"));
-        server = if with_server { server.again() } else { server };
+        server.track("events", r#"{"type":"after"}"#);
+        assert_eq!(server.all_events().len(), 2);
+        assert_eq!(server.terminate().code(), Some(0));
     }
     fs::write(segment.path(), good).unwrap();
     let server = server.again();
     done(&verb(dir.path(), &["verify"]));
-    assert_eq!(server.all_events().len(), 6);
+    assert_eq!(server.all_events().len(), 5, "mended, it is part of the log again");
 }
 
 #[test]

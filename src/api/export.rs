@@ -111,6 +111,10 @@ fn reject(error: export::Error) -> Reject {
                 "the server can't read its data; its owner has to look into its log",
             )
         }
+        export::Error::Missing(_) => {
+            log::error!("an export is broken off at its end: {error}");
+            Reject::new(Code::StorageFailed, error.to_string())
+        }
         export::Error::Stopped => stopping(),
         export::Error::Unavailable(_) => {
             Reject::new(Code::InvalidParameter, format!("the parameter `format`: {error}"))

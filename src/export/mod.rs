@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::record::Event;
 use crate::model::{AccountId, Change, EventFilter, Record, Seq, User};
-use crate::store::{self, Order, Store};
+use crate::store::{self, Missing, Order, Selection, Store};
 
 /// How an export is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +127,11 @@ pub enum Error {
     /// What was to be written could not be.
     #[error("can't write the output: {0}")]
     Output(#[from] io::Error),
+    /// Damaged segments held some of it; all the rest is written.
+    #[error(
+        "all but {0} records was exported; they lie in damaged segments, which `triggerly verify` names; restore a backup"
+    )]
+    Missing(u64),
     /// It was told to stop.
     #[error("the export was stopped before its end; ask again")]
     Stopped,
@@ -161,8 +166,9 @@ pub fn write(
     out: &mut dyn Write,
 ) -> Result<(), Error> {
     let mut sink = format.sink(what, out)?;
+    let mut missing = Missing::default();
     match what {
-        Wanted::Events(filter) => events(store, filter, stop, sink.as_mut())?,
+        Wanted::Events(filter) => missing = events(store, filter, stop, sink.as_mut())?,
         Wanted::Users(account, Some(id)) => {
             if let Some(user) = store.user(*account, id)? {
                 sink.user(id, &user)?;
@@ -178,7 +184,9 @@ pub fn write(
             }
         }
     }
-    sink.finish()
+    sink.finish()?;
+    // Known only now; whoever has the rest is to know that it isn't all.
+    if missing.records > 0 { Err(Error::Missing(missing.records)) } else { Ok(()) }
 }
 
 fn events(
@@ -186,9 +194,10 @@ fn events(
     filter: &EventFilter,
     stop: &dyn Fn() -> bool,
     sink: &mut dyn Sink,
-) -> Result<(), Error> {
+) -> Result<Missing, Error> {
     let mut written = Ok(());
-    store.scan(1..=Seq::MAX, Order::Ascending, &mut |seq, record| {
+    let selection = Selection::of(1..=Seq::MAX).events_of(filter.account);
+    let missing = store.select(&selection, Order::Ascending, &mut |seq, record| {
         if stop() {
             written = Err(Error::Stopped);
         } else if let Change::Event(event) = &record.change
@@ -198,7 +207,7 @@ fn events(
         }
         Ok(if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
-    written
+    written.map(|()| missing)
 }
 
 /// What can't be written though the output takes it isn't what was stored.
