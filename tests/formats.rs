@@ -1,0 +1,239 @@
+//! Every format that there ever was is opened, and one that there isn't yet is refused.
+//!
+//! `format/store-N.tar.gz` are stores that were made by the program that wrote format N first, and are
+//! never made anew. Each is used as its owner would use it after an update: by the verbs, by a server,
+//! and by the verbs again, with nothing lost on the way.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::furnished::text;
+use support::server::verb;
+use support::{Server, request};
+use triggerly::store::segment::{Segment, SegmentError};
+
+/// A store that is kept.
+struct Sample {
+    name: &'static str,
+    secret_key: &'static str,
+    /// The first account's token.
+    api_token: &'static str,
+    /// Its accounts, as they are listed.
+    accounts: &'static str,
+    /// The merged user, as an export writes it.
+    user: &'static str,
+    /// The event that is hardest to keep, likewise.
+    purchase: &'static str,
+    /// Positions of the events of the type `tick`, whose `n` counts from 0.
+    ticks: &'static [std::ops::RangeInclusive<u64>],
+    /// Other events of the first account: position, type, attributes.
+    others: &'static [(u64, &'static str, &'static str)],
+    /// The positions of the events of the second account.
+    second: &'static [u64],
+    last_seq: u64,
+    /// Positions that hold nothing once everything that was erased is gone at rest.
+    holes: u64,
+}
+
+/// Made by version 0.1, when the whole log lay in sled.
+const FIRST: Sample = Sample {
+    name: "store-1",
+    secret_key: "sk_26af47016b8029cee6dcdab88f8c1aae0217b0a8aa5a48fc456ed1f611539fda",
+    api_token: "096eb6e3b66fb967c1016c4c4d84039b",
+    accounts: "name=default\napi_token=096eb6e3b66fb967c1016c4c4d84039b\n\n\
+               name=second shop\napi_token=ee96b203cb469f714480604f072a9a15\n",
+    user: r#"{"id":"zoe@example.com","email":"zoe@example.com","attributes":{"name":"Zoë","plan":"pro","address":{"city":"Zürich"}},"created_at":"2026-11-24T14:43:18.269Z","updated_at":"2026-11-24T14:43:18.270Z"}"#,
+    purchase: r#"{"seq":3,"type":"purchase","user_id":"zoe@example.com","date":"2001-07-04T19:08:56.235Z","received_at":"2026-11-24T14:43:18.270Z","attributes":{"item":"Tea ☕","price":1.0,"big":1234567890123456789012345678901234567890},"via":"public"}"#,
+    ticks: &[8..=27],
+    others: &[(5, "page view", r#"{"page":"/"}"#)],
+    second: &[],
+    last_seq: 27,
+    holes: 0,
+};
+
+/// The first with segments: one of them, a hot end behind it in a second generation of sled, one user
+/// erased at rest and another only out of sight.
+const SECOND: Sample = Sample {
+    name: "store-2",
+    secret_key: "sk_37101f30291a796016b56bad329ab9ec85bb0aefd7281f007376afde9a6759d1",
+    api_token: "8a49eb9ecc4178641de1e5c6916e897d",
+    accounts: "name=default\napi_token=8a49eb9ecc4178641de1e5c6916e897d\nretention_days=36500\n\n\
+               name=second shop\napi_token=e2f5a23ee2c45e188e351ca1166176be\n",
+    user: r#"{"id":"zoe@example.com","email":"zoe@example.com","attributes":{"name":"Zoë","plan":"pro","address":{"city":"Zürich"}},"created_at":"2026-11-24T16:04:54.459Z","updated_at":"2026-11-24T16:04:55.018Z"}"#,
+    purchase: r#"{"seq":5,"type":"purchase","user_id":"zoe@example.com","date":"2001-07-04T19:08:56.000Z","received_at":"2026-11-24T16:04:54.506Z","attributes":{"item":"Tea ☕","price":1.0,"big":1234567890123456789012345678901234567890},"via":"public"}"#,
+    ticks: &[8..=27, 31..=35],
+    others: &[],
+    second: &[36],
+    last_seq: 38,
+    holes: 4,
+};
+
+const SAMPLES: [Sample; 2] = [FIRST, SECOND];
+
+fn kept(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/format").join(name)
+}
+
+impl Sample {
+    /// Unpacks it below a folder.
+    fn unpack(&self, below: &Path) -> PathBuf {
+        let archive = kept(&format!("{}.tar.gz", self.name));
+        let tar = Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(below).output();
+        let tar = tar.expect("tar is there");
+        assert!(tar.status.success(), "{tar:?}");
+        below.join(self.name)
+    }
+
+    /// Finds it to hold what it should, by the verbs.
+    fn assert_held(&self, dir: &Path) {
+        let run = |arguments: &[&str]| done(dir, arguments);
+        assert_eq!(run(&["account", "list"]), self.accounts);
+        assert_eq!(run(&["export", "users", "--account", "default"]), format!("{}\n", self.user));
+        assert_eq!(run(&["export", "users", "--account", "second shop"]), "");
+
+        let events = run(&["export", "events", "--account", "default"]);
+        let mut events: Vec<&str> = events.lines().collect();
+        let at = events.iter().position(|line| *line == self.purchase).expect(self.purchase);
+        events.remove(at);
+        // Where each begins and ends; between lie dates that are those of that day.
+        let ticks = self.ticks.iter().cloned().flatten().zip(0..);
+        let ticks = ticks.map(|(seq, n)| (seq, "tick", format!(r#"{{"n":{n}}}"#)));
+        let others = self.others.iter().map(|(seq, kind, held)| (*seq, *kind, (*held).to_owned()));
+        let mut expected: Vec<_> = others.chain(ticks).collect();
+        expected.sort_unstable();
+        assert_eq!(events.len(), expected.len());
+        for (line, (seq, kind, attributes)) in events.iter().zip(expected) {
+            let begins =
+                format!(r#"{{"seq":{seq},"type":"{kind}","user_id":null,"date":"2026-11-24T"#);
+            let ends = format!(r#""attributes":{attributes},"via":"public"}}"#);
+            assert!(line.starts_with(&begins) && line.ends_with(&ends), "{line}");
+        }
+        let second = run(&["export", "events", "--account", "second shop"]);
+        let seqs = second.lines().map(|line| {
+            let seq = line.strip_prefix(r#"{"seq":"#).and_then(|rest| rest.split(',').next());
+            seq.expect("a position").parse::<u64>().expect("a number")
+        });
+        assert_eq!(seqs.collect::<Vec<_>>(), self.second);
+    }
+}
+
+/// What a verb printed; it has to succeed.
+fn done(dir: &Path, arguments: &[&str]) -> String {
+    let output = verb(dir, arguments);
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    text(&output.stdout).to_owned()
+}
+
+fn line(lines: &str, key: &str) -> u64 {
+    let found = lines.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    found.unwrap_or_else(|| panic!("{key}: {lines}")).parse().expect("a number")
+}
+
+#[test]
+fn every_format_is_opened_and_goes_on() {
+    for sample in SAMPLES {
+        let below = tempfile::tempdir().unwrap();
+        let dir = sample.unpack(below.path());
+        sample.assert_held(&dir);
+        assert_eq!(fs::read_to_string(dir.join("FORMAT")).unwrap(), "triggerly store 2\n");
+        assert_eq!(line(&done(&dir, &["stats"]), "last_seq"), sample.last_seq);
+        let verified = done(&dir, &["verify"]);
+        assert_eq!(line(&verified, "damaged"), 0, "{verified}");
+
+        // Everything becomes a segment, and what was erased goes.
+        done(&dir, &["compact"]);
+        let stats = done(&dir, &["stats"]);
+        assert_eq!(line(&stats, "sealed_through"), sample.last_seq, "{stats}");
+        assert_eq!(line(&stats, "erasures_pending"), 0, "{stats}");
+        let verified = done(&dir, &["verify"]);
+        assert_eq!(line(&verified, "damaged"), 0, "{verified}");
+        assert_eq!(line(&verified, "records") + sample.holes, sample.last_seq, "{verified}");
+        assert_eq!(line(&verified, "holes"), sample.holes, "{verified}");
+        sample.assert_held(&dir);
+        done(&dir, &["rebuild"]);
+        sample.assert_held(&dir);
+
+        // A server knows the key that was given out then, and goes on counting.
+        let mut server = Server::start(&dir);
+        assert_eq!(server.printed, [""; 0], "it is no first run");
+        sample.secret_key.clone_into(&mut server.secret_key);
+        let user = server.read("/v1/users/zoe%40example.com");
+        assert!(user.text().contains(r#""plan":"pro""#), "{user:?}");
+        let bearer = format!("Bearer {}", sample.api_token);
+        let target = format!("/v1/events/track?data={}", support::base64(r#"{"type":"later"}"#));
+        let reply = request(server.address, "GET", &target, &[("Authorization", &bearer)]);
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let events = server.all_events();
+        assert_eq!(events.last().unwrap()["seq"], sample.last_seq + 1);
+    }
+}
+
+#[test]
+fn every_format_is_backed_up_as_it_is() {
+    for sample in SAMPLES {
+        let below = tempfile::tempdir().unwrap();
+        let dir = sample.unpack(below.path());
+        let file = below.path().join("backup");
+        let backup = done(&dir, &["backup", file.to_str().unwrap()]);
+        let restored = below.path().join("restored");
+        assert_eq!(done(&restored, &["restore", file.to_str().unwrap()]), backup);
+        assert_eq!(line(&backup, "last_seq"), sample.last_seq);
+        sample.assert_held(&restored);
+    }
+}
+
+#[test]
+fn what_is_newer_is_refused_and_left_alone() {
+    let below = tempfile::tempdir().unwrap();
+    let dir = SECOND.unpack(below.path());
+    fs::write(dir.join("FORMAT"), "triggerly store 3\n").unwrap();
+    let all = || {
+        let mut all: Vec<(PathBuf, Vec<u8>)> = Vec::new();
+        let mut dirs = vec![dir.clone()];
+        while let Some(dir) = dirs.pop() {
+            for path in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+                match path.is_dir() {
+                    true => dirs.push(path),
+                    false => all.push((path.clone(), fs::read(path).unwrap())),
+                }
+            }
+        }
+        all.sort_unstable();
+        all
+    };
+    let before = all();
+    let file = below.path().join("backup").into_os_string().into_string().unwrap();
+    for arguments in [
+        &["serve", "--listen", "127.0.0.1:0"][..],
+        &["stats"],
+        &["verify"],
+        &["compact"],
+        &["rebuild"],
+        &["backup", &file],
+    ] {
+        let output = verb(&dir, arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+        let said = text(&output.stderr);
+        assert!(said.contains("newer triggerly (format 3, this program knows 2)"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    assert!(all() == before, "nothing has changed");
+
+    // A segment whose format nobody knows yet is no damaged one.
+    let path = below.path().join("newer.parquet");
+    let mut bytes = fs::read(kept("segment-1.parquet")).unwrap();
+    let key = b"triggerly.format\x18\x011";
+    let at = bytes.windows(key.len()).position(|window| window == key).expect("the format");
+    assert!(Segment::open(&kept("segment-1.parquet"), None).is_ok());
+    bytes[at + key.len() - 1] = b'2';
+    fs::write(&path, bytes).unwrap();
+    match Segment::open(&path, None) {
+        Err(error @ SegmentError::Newer { found: 2, .. }) => {
+            assert!(error.to_string().contains("newer triggerly (segment format 2"), "{error}");
+        }
+        other => panic!("{:?}", other.err()),
+    }
+}
