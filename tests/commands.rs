@@ -450,6 +450,24 @@ fn compacting_verifying_and_rebuilding() {
     }
 }
 
+/// What was erased before it was sealed never gets into a segment; that counts as taken out too.
+#[test]
+fn compacting_says_how_much_it_took_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = furnished(dir.path());
+    let run = |arguments: &[&str]| text(&verb(dir.path(), arguments).stdout).to_owned();
+    run(&["delete", "user", "u2", "--account", "default", "--yes"]);
+    assert_eq!(value(&run(&["stats"]), "erasures_pending"), Some("1"));
+    let compacted = run(&["compact"]);
+    assert_eq!(value(&compacted, "erased"), Some("2"), "{compacted}");
+    assert_eq!(value(&run(&["stats"]), "erasures_pending"), Some("0"));
+    run(&["delete", "user", "u1", "--account", "default", "--yes"]);
+    let compacted = run(&["compact"]);
+    assert_eq!(value(&compacted, "erased"), Some("3"), "{compacted}");
+    assert_eq!(value(&run(&["verify"]), "holes"), Some("5"));
+    assert_eq!(server.all_events(), [Value::Null; 0]);
+}
+
 /// A damaged segment stops neither the server nor the verbs: what it held is left out, and that is told.
 #[test]
 fn a_damaged_segment_is_told_of_and_the_rest_is_served() {

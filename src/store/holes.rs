@@ -49,7 +49,6 @@ impl Holes {
     }
 
     /// How many positions.
-    #[cfg(test)]
     pub fn count(&self) -> u64 {
         self.0.iter().map(|range| range.end() - range.start() + 1).sum()
     }

@@ -132,6 +132,7 @@ impl Store {
         fault::point("seal-files");
         let count = end + 1 - from;
         compacted.sealed += count;
+        compacted.erased += holes.count();
         log::debug!("sealed {count} records up to {end} into {} segments", added.len());
         let position = Position { sealed_through: end, next_file, ..view.position };
         self.commit_step(edit, &holes, position, &[], added)?;
