@@ -81,7 +81,9 @@ pub use committer::{
     Done, GROUP_BYTES_MAX, GROUP_RECORDS_MAX, GROUP_USERS_MAX, QUEUE_BYTES_MAX,
     QUEUE_SUBMISSIONS_MAX, Writer,
 };
-pub use compactor::{Compacted, ERASED_WITHIN, Pace, Renewal, SEAL_AGE, SEAL_BYTES, Urgency};
+pub use compactor::{
+    Compacted, ERASED_WITHIN, HOT_BYTES_MAX, Pace, Renewal, SEAL_AGE, SEAL_BYTES, Urgency,
+};
 pub use directory::{Directory, FORMAT_VERSION};
 pub use draft::Draft;
 pub use flush::Flush;

@@ -45,6 +45,9 @@ pub use renew::Renewal;
 /// Bytes of the hot end from which on it is sealed.
 pub const SEAL_BYTES: u64 = 16 * 1024 * 1024;
 
+/// Bytes of the hot end at which whoever can wait does, until some of it is sealed.
+pub const HOT_BYTES_MAX: u64 = 4 * SEAL_BYTES;
+
 /// How old the oldest record of the hot end may get before it is sealed.
 pub const SEAL_AGE: Duration = Duration::from_secs(60 * 60);
 
