@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::control;
 use crate::http::{self, Running, Server};
 use crate::jobs::Jobs;
+use crate::keeper::Keeper;
 use crate::store::{self, Directory, Store, Writer};
 
 /// How long stopping may take: what is under way is answered and on disk long before, unless the
@@ -25,15 +26,6 @@ pub const STOP_MAX: Duration = Duration::from_secs(10);
 /// How long to wait for a directory that somebody holds without listening: a server that is starting
 /// or stopping, or a command.
 pub const BUSY_MAX: Duration = Duration::from_secs(10);
-
-/// How often it is looked whether something is to be sealed, merged or erased.
-const KEEP_EVERY: Duration = Duration::from_secs(1);
-
-/// When it is tried again after it has failed.
-const KEEP_AGAIN: Duration = Duration::from_secs(60);
-
-/// How far the compactor stands behind everything else.
-const KEEPER_NICENESS: i32 = 10;
 
 /// The account of the first run.
 const FIRST_ACCOUNT: &str = "default";
@@ -103,7 +95,7 @@ pub struct App {
     exports: Arc<Jobs>,
     running: Running,
     stopping: Arc<AtomicBool>,
-    keeper: JoinHandle<()>,
+    keeper: Keeper,
 }
 
 impl App {
@@ -139,7 +131,7 @@ impl App {
         // Whoever reads this may be gone; that is no reason not to serve.
         let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
         log::info!("listening on http://{address}, data in {}", config.data.display());
-        let keeper = keep(&opened, &stopping).map_err(Error::Thread)?;
+        let keeper = Keeper::start(&opened.store, &opened.writer).map_err(Error::Thread)?;
         Ok(App { opened, jobs, exports, running, stopping, keeper })
     }
 
@@ -158,16 +150,13 @@ impl App {
         let began = Instant::now();
         let ending = thread::spawn(move || {
             control::unlink(opened.store.dir());
+            keeper.stop();
             // Requests are taken till the end, to be told that the server is stopping.
             opened.writer.close();
             jobs.close();
             // They break off at the next record, or when a write has waited long enough.
             exports.close();
             running.stop();
-            keeper.thread().unpark();
-            if keeper.join().is_err() {
-                log::error!("the compactor panicked");
-            }
             opened.close();
         });
         while !ending.is_finished() {
@@ -182,25 +171,6 @@ impl App {
         log::info!("stopped after {:?}", began.elapsed());
         Ok(())
     }
-}
-
-/// Starts the thread that keeps the store in order, behind everything else.
-fn keep(opened: &Opened, stopping: &Arc<AtomicBool>) -> io::Result<JoinHandle<()>> {
-    let (store, writer) = (Arc::clone(&opened.store), Arc::clone(&opened.writer));
-    let imports = Arc::clone(&opened.imports);
-    let stopping = Arc::clone(stopping);
-    thread::Builder::new().name("compactor".into()).spawn(move || {
-        // On Linux this is about the calling thread (setpriority(2), "C library/kernel differences").
-        if let Err(error) = rustix::process::setpriority_process(None, KEEPER_NICENESS) {
-            log::debug!("the compactor runs with ordinary priority: {error}");
-        }
-        let mut kept = commands::Kept::default();
-        while !stopping.load(SeqCst) {
-            let context = Context { store: &store, writer: &writer, imports: &imports };
-            let well = commands::keep(&context, &mut kept, &stopping);
-            thread::park_timeout(if well { KEEP_EVERY } else { KEEP_AGAIN });
-        }
-    })
 }
 
 /// Takes the directory, waiting for a command that is at work in it, but not for a server.

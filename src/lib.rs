@@ -24,7 +24,7 @@
 //! 5  app  control               wiring: start, stop · the commands' socket
 //! 4  api/  commands/            HTTP's calls · what the verbs do
 //! 3  ingest/  export/  jobs     decisions · everything in a format · threads for reading
-//!    erasing  retention         what is to be gone, because it was asked for, or by its age
+//!    erasing  retention  keeper what is to be gone, asked for or by its age · who sees to it
 //! 2  auth  store/  http/  view  who · durability · transport · how things look as JSON
 //! 1  model/  clock  config      leaves
 //! ```
@@ -65,6 +65,7 @@ pub mod export;
 pub mod http;
 pub mod ingest;
 pub mod jobs;
+pub mod keeper;
 pub mod model;
 pub mod retention;
 pub mod store;

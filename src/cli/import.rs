@@ -25,6 +25,7 @@ use super::export::exported;
 use super::{Exit, Reached, STREAM, call_failed, data_dir, reach};
 use crate::commands::{self, Answer, Chunk, Command, Exported, Greeting, chunk_bounds};
 use crate::control::{self, Call, CallError};
+use crate::keeper::Keeper;
 use bar::Bar;
 use chunks::Chunks;
 use rejected::Rejected;
@@ -84,7 +85,11 @@ impl Import {
         match reach(&dir, &command, false)? {
             Reached::Server(call) => work.run(&name, &dir, &call),
             Reached::Store(opened) => {
+                // So much comes that it has to be sealed meanwhile.
+                let keeper = Keeper::start(&opened.store, &opened.writer)
+                    .map_err(|error| Exit::Failed(format!("can't start a thread: {error}")))?;
                 let done = work.run_on(&name, &dir, &opened, &command);
+                keeper.stop();
                 opened.close();
                 done
             }

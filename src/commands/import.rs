@@ -18,7 +18,7 @@ pub use turns::Imports;
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Write};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 
@@ -28,13 +28,18 @@ use crate::ingest::{CheckedLines, Kind, LINE_BYTES_MAX, Lines, Reject};
 use crate::model::limits::USER_BYTES_MAX;
 use crate::model::record::Progress;
 use crate::model::{AccountId, Date};
-use crate::store::{GROUP_BYTES_MAX, GROUP_USERS_MAX, Outcome, QUEUE_BYTES_MAX, Receipt, Refusal};
+use crate::store::{
+    GROUP_BYTES_MAX, GROUP_USERS_MAX, HOT_BYTES_MAX, Outcome, QUEUE_BYTES_MAX, Receipt, Refusal,
+};
 
 /// Threads that parse, at the most.
 const PARSERS_MAX: usize = 4;
 
 /// Chunks of events that may wait for the committer or the disk.
 const SUBMITTED_MAX: usize = 4;
+
+/// How long a chunk waits for the hot end to be sealed. It goes on then: it may be that it can't be.
+const SEALING_MAX: Duration = Duration::from_secs(30);
 
 /// Before a chunk is submitted again that found too many others waiting.
 const RETRY: Duration = Duration::from_millis(20);
@@ -236,6 +241,7 @@ impl Taking<'_> {
                 lines: parsed.chunk.last_line(),
                 digest: parsed.chunk.digest,
             };
+            self.let_hot_end_come_down();
             let told = parsed.lines.submit(self.context.writer, progress);
             // Who finds no room is told at once.
             match told.try_recv() {
@@ -247,6 +253,17 @@ impl Taking<'_> {
                 Ok(outcome) => return Submitted { parsed, stored, told: settled(outcome) },
                 Err(_) => return Submitted { parsed, stored, told },
             }
+        }
+    }
+
+    /// Lines come faster than they are sealed, and what isn't sealed takes memory and room.
+    fn let_hot_end_come_down(&self) {
+        let (store, began) = (self.context.store, Instant::now());
+        while store.hot_bytes() >= HOT_BYTES_MAX
+            && store.failure().is_none()
+            && began.elapsed() < SEALING_MAX
+        {
+            thread::sleep(RETRY);
         }
     }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use crate::export::{Exported, Format};
+use crate::keeper;
 use crate::store::{self, BackupError, Refusal, Store, Writer};
 
 /// A command, as it travels to the server that holds the store.
@@ -169,6 +170,15 @@ pub enum Failure {
     Output(#[from] io::Error),
 }
 
+impl From<keeper::Error> for Failure {
+    fn from(error: keeper::Error) -> Failure {
+        match error {
+            keeper::Error::Store(error) => error.into(),
+            keeper::Error::Refused(refusal) => refusal.into(),
+        }
+    }
+}
+
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Failure {
         Failure::Refused(refusal.to_string())
@@ -247,4 +257,3 @@ impl Command {
 pub use accounts::{Shown, add};
 pub use delete::Counted;
 pub use import::{Answer, Chunk, ChunkBounds, Greeting, Imports, Known, Refused, chunk_bounds};
-pub use upkeep::{Kept, keep};

@@ -81,7 +81,9 @@ pub use committer::{
     Done, GROUP_BYTES_MAX, GROUP_RECORDS_MAX, GROUP_USERS_MAX, QUEUE_BYTES_MAX,
     QUEUE_SUBMISSIONS_MAX, Writer,
 };
-pub use compactor::{Compacted, ERASED_WITHIN, Pace, Renewal, SEAL_AGE, SEAL_BYTES, Urgency};
+pub use compactor::{
+    Compacted, ERASED_WITHIN, HOT_BYTES_MAX, Pace, Renewal, SEAL_AGE, SEAL_BYTES, Urgency,
+};
 pub use directory::{Directory, FORMAT_VERSION};
 pub use draft::Draft;
 pub use flush::Flush;
@@ -94,7 +96,7 @@ pub use verify::{Finding, Verified};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -200,6 +202,8 @@ pub struct Store {
     compacting: Mutex<()>,
     /// Up to where the hot end's bytes aren't counted yet.
     uncounted: Mutex<Option<Seq>>,
+    /// Whether what is sealed was looked through since the store was opened.
+    looked_through: AtomicBool,
     /// What was seen when expired events were last looked for: the newest erasure, how far it was sealed.
     expired_looked_at: Mutex<(Seq, Seq)>,
     /// Bytes of sled's file when it was last looked at whether that is too much.
@@ -266,6 +270,7 @@ impl Store {
             committing: Mutex::default(),
             compacting: Mutex::default(),
             uncounted: Mutex::new(Some(last_seq)),
+            looked_through: AtomicBool::new(false),
             expired_looked_at: Mutex::default(),
             bloat_looked_at: AtomicU64::new(0),
             fatal: Fatal::default(),

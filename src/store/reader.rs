@@ -142,6 +142,11 @@ impl Store {
         self.tiers.hot_bytes()
     }
 
+    /// Wakes a thread whenever the hot end has grown enough to be sealed. The first one to ask is it.
+    pub fn wake_when_hot(&self, thread: std::thread::Thread) {
+        self.tiers.wake_when_hot(thread);
+    }
+
     /// The files that were found damaged, and why. What they hold is left out of every answer.
     #[must_use]
     pub fn damage(&self) -> Vec<(String, String)> {

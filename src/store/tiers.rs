@@ -10,11 +10,13 @@ use std::collections::BTreeMap;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::thread::Thread;
 
 use sled::IVec;
 
 use super::batch::{BatchView, EncodedBatch};
+use super::compactor::SEAL_BYTES;
 use super::hot::Hot;
 use super::log::{Log, Missing, Order, Selection, Step, Visit};
 use super::manifest::{self, Edit, View};
@@ -30,6 +32,8 @@ pub(super) struct Tiers {
     /// Bytes of batches that were appended to the hot end since it was opened, less those removed.
     hot_bytes: AtomicU64,
     segments_dir: PathBuf,
+    /// Who is woken when the hot end has grown enough to be sealed.
+    wake: OnceLock<Thread>,
     /// Files that were found damaged, and why.
     damage: Mutex<BTreeMap<String, String>>,
 }
@@ -47,6 +51,7 @@ impl Tiers {
             next_seq: AtomicU64::new(next_seq),
             hot_bytes: AtomicU64::new(0),
             segments_dir,
+            wake: OnceLock::new(),
             damage: Mutex::default(),
         })
     }
@@ -82,6 +87,11 @@ impl Tiers {
     /// Bytes of the hot end's batches.
     pub fn hot_bytes(&self) -> u64 {
         self.hot_bytes.load(SeqCst)
+    }
+
+    /// Wakes a thread when the hot end has grown enough to be sealed. The first one to ask is it.
+    pub fn wake_when_hot(&self, thread: Thread) {
+        let _ = self.wake.set(thread);
     }
 
     /// Counts bytes that lay there when it was opened.
@@ -314,7 +324,13 @@ impl Log for Tiers {
         }
         .map_err(Error::sled("append to the log"))?;
         self.next_seq.store(next_seq, SeqCst);
-        self.hot_bytes.fetch_add(bytes, SeqCst);
+        let before = self.hot_bytes.fetch_add(bytes, SeqCst);
+        if before < SEAL_BYTES
+            && SEAL_BYTES <= before + bytes
+            && let Some(thread) = self.wake.get()
+        {
+            thread.unpark();
+        }
         Ok(())
     }
 

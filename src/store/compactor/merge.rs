@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Compacted, Done, Error, Halt, Pace, Store, Urgency};
+use super::{Compacted, Done, Error, Halt, Pace, SEAL_BYTES, Store, Urgency};
 use crate::model::{AccountId, Erasures};
 use crate::store::fault;
 use crate::store::manifest::{Edit, Position, Sealed};
@@ -38,6 +38,10 @@ impl Store {
         for account in accounts {
             loop {
                 pace.check()?;
+                // Merging can wait; what isn't sealed takes memory.
+                if urgency == Urgency::InTime && self.tiers.hot_bytes() >= SEAL_BYTES {
+                    return Ok(());
+                }
                 let view = self.tiers.view();
                 let of = view.of(account);
                 let damaged = self.tiers.damage();

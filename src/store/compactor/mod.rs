@@ -31,19 +31,24 @@ mod renew;
 mod rewrite;
 mod seal;
 
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::fault;
 use super::holes::Holes;
 use super::manifest::{Edit, Position, Sealed};
+use super::segment::Segment;
 use super::{Error, Store};
 use crate::model::{Date, Seq};
 
 pub use renew::Renewal;
 
 /// Bytes of the hot end from which on it is sealed.
-pub const SEAL_BYTES: u64 = 16 * 1024 * 1024;
+pub const SEAL_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Bytes of the hot end at which whoever can wait does, until some of it is sealed.
+pub const HOT_BYTES_MAX: u64 = 4 * SEAL_BYTES;
 
 /// How old the oldest record of the hot end may get before it is sealed.
 pub const SEAL_AGE: Duration = Duration::from_secs(60 * 60);
@@ -153,7 +158,32 @@ impl Store {
         self.seal_due(urgency, now, pace, compacted)?;
         self.erase_due(urgency, now, pace, compacted)?;
         self.merge_due(urgency, pace, compacted)?;
-        self.renew_if_bloated(urgency, pace, compacted)
+        self.renew_if_bloated(urgency, pace, compacted)?;
+        if urgency == Urgency::InTime && !self.looked_through.swap(true, SeqCst) {
+            self.look_through(pace)?;
+        }
+        Ok(())
+    }
+
+    /// Looks once, behind everything else, whether all that is sealed is as it was written, so that
+    /// damage is known before somebody asks for what it holds.
+    fn look_through(&self, pace: &Pace<'_>) -> Done<()> {
+        for sealed in self.tiers.view().all() {
+            let checked = Segment::open(&sealed.path, Some(&sealed.summary)).and_then(|segment| {
+                for group in 0..segment.groups().len() {
+                    segment.check(group)?;
+                    if pace.check().is_err() {
+                        break;
+                    }
+                }
+                Ok(())
+            });
+            pace.check()?;
+            if let Err(error) = checked {
+                self.tiers.note_damage(sealed.name(), &error.to_string());
+            }
+        }
+        Ok(())
     }
 
     /// Whether a step may write so many bytes; if not, that is said.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 
 use sled::Tree;
 
-use super::{Compacted, Done, Error, Pace, Store, Urgency};
+use super::{Compacted, Done, Error, Pace, SEAL_BYTES, Store, Urgency};
 use crate::model::{Change, Seq};
 use crate::store::fault;
 use crate::store::hot::Hot;
@@ -36,10 +36,16 @@ const FLUSH_BYTES: usize = 4 * 1024 * 1024;
 /// Records behind the committer at which it is stopped for what is left.
 const NEAR: Seq = 2_000;
 
+/// Times that it is tried to come near.
+const CATCH_UPS_MAX: u32 = 4;
+
 /// Bytes from which on a file that is mostly empty is worth writing anew, and by how much it has to
 /// exceed what is in it.
 const BLOATED_BYTES: u64 = 32 * 1024 * 1024;
 const BLOATED_TIMES: u64 = 2;
+
+/// Bytes of it that are too many in any case: a tenth of a small disk.
+const BLOATED_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 impl Store {
     /// Builds all keyed state anew from the log, while calls are taken.
@@ -96,8 +102,8 @@ impl Store {
         }
         let from = self.tiers.view().position.sealed_through + 1;
         self.copy_log(&new, from..=copied)?;
-        // What came meanwhile, until little is left.
-        loop {
+        // What came meanwhile, until little is left, or more comes than can be copied.
+        for _ in 0..CATCH_UPS_MAX {
             pace.check()?;
             let last = self.last_seq();
             self.catch_up(how, &old, &new, copied, last)?;
@@ -214,6 +220,11 @@ impl Store {
         let hot = self.tiers.hot();
         let times = if urgency == Urgency::Now { 1 } else { 2 };
         let bytes = crate::store::reader::disk_bytes(hot.path());
+        // In the middle of an import it would soon be so again, and sealing would wait for it.
+        let busy = self.tiers.hot_bytes() >= SEAL_BYTES;
+        if urgency == Urgency::InTime && busy && bytes < BLOATED_BYTES_MAX {
+            return Ok(());
+        }
         // Looked at only where it can matter, since it takes reading all of the state.
         if compacted.renewed || bytes < BLOATED_BYTES * times {
             return Ok(());

@@ -9,7 +9,10 @@ use super::{Done, Error, Pace, Store};
 use crate::model::{AccountId, Erasures, Record, Seq};
 use crate::store::holes::Holes;
 use crate::store::manifest::Sealed;
-use crate::store::segment::{Segment, SegmentError, SegmentWriter, Summary};
+use crate::store::segment::{Effort, Segment, SegmentError, SegmentWriter, Summary};
+
+/// Rows from which on a segment is large enough to stay as it is for long.
+const THOROUGH_ROWS: u64 = 500_000;
 
 /// Bytes after which a file's are handed to the disk, so that the last sync has little to do and
 /// nobody else's sync waits for it.
@@ -98,6 +101,7 @@ impl Store {
         &self,
         account: AccountId,
         next_file: &mut u64,
+        effort: Effort,
     ) -> Result<Output, Error> {
         let number = *next_file;
         *next_file += 1;
@@ -106,7 +110,7 @@ impl Store {
         let file = File::create(&fresh).map_err(Error::io("make", &fresh))?;
         let name = self.accounts().get(account).map(|account| account.name.as_str().to_owned());
         let out = BufWriter::with_capacity(256 * 1024, Syncing { file, unsynced: 0 });
-        let writer = SegmentWriter::new(out, account, &name.unwrap_or_default())
+        let writer = SegmentWriter::with(out, account, &name.unwrap_or_default(), effort)
             .map_err(|error| failed(error, &fresh))?;
         Ok(Output { writer: Some(writer), number, fresh, dir })
     }
@@ -129,6 +133,8 @@ impl Store {
         pace: &Pace<'_>,
     ) -> Done<(Option<Sealed>, Holes)> {
         let (mut output, mut holes) = (None, Holes::default());
+        let rows: u64 = run.iter().map(|sealed| sealed.rows()).sum();
+        let effort = if rows >= THOROUGH_ROWS { Effort::Thorough } else { Effort::Quick };
         for sealed in run {
             let damaged = |error: SegmentError| {
                 self.tiers.note_damage(sealed.name(), &error.to_string());
@@ -145,7 +151,11 @@ impl Store {
                     }
                     let output = match &mut output {
                         Some(output) => output,
-                        None => output.insert(self.new_output(sealed.summary.account, next_file)?),
+                        None => output.insert(self.new_output(
+                            sealed.summary.account,
+                            next_file,
+                            effort,
+                        )?),
                     };
                     output.put(seq, &record)?;
                 }

@@ -10,9 +10,10 @@ use crate::store::fault;
 use crate::store::holes::Holes;
 use crate::store::log::Order;
 use crate::store::manifest::{Edit, Position};
+use crate::store::segment::Effort;
 
 /// Bytes of batches that are sealed at a time.
-const STRETCH_BYTES_MAX: u64 = 32 * 1024 * 1024;
+const STRETCH_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Segments that are written at a time; each buffers a row group.
 const OUTPUTS_MAX: usize = 8;
@@ -111,7 +112,11 @@ impl Store {
                     }
                     let output = match output {
                         Some(output) => output,
-                        None => output.insert(self.new_output(account, &mut next_file)?),
+                        None => output.insert(self.new_output(
+                            account,
+                            &mut next_file,
+                            Effort::Quick,
+                        )?),
                     };
                     if output.put(seq, &record)? {
                         halted = pace.check();

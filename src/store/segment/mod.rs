@@ -43,7 +43,7 @@ mod writer;
 
 pub use reader::{Group, Segment};
 pub use rows::Rows;
-pub use schema::{FORMAT, ROW_GROUP_BYTES_MAX, ROW_GROUP_ROWS_MAX};
+pub use schema::{Effort, FORMAT, ROW_GROUP_BYTES_MAX, ROW_GROUP_ROWS_MAX};
 pub use table::{EventRow, Moment, Table, UserRow};
 pub use users::UsersWriter;
 pub use writer::SegmentWriter;

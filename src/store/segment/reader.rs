@@ -127,6 +127,24 @@ impl Segment {
         caught(held).map_err(|fault| self.damaged(Some(group), fault))
     }
 
+    /// Whether the bytes of a row group are those that were written, without decoding them.
+    ///
+    /// # Errors
+    /// [`SegmentError::Io`] or [`SegmentError::Damaged`].
+    pub fn check(&self, group: usize) -> Result<(), SegmentError> {
+        self.checked_bytes(group).map(drop)
+    }
+
+    /// A row group as it lies, its checksum found right.
+    fn checked_bytes(&self, group: usize) -> Result<Vec<u8>, SegmentError> {
+        let entry = self.entry(group)?;
+        let bytes = self.bytes(entry.offset..entry.offset + entry.bytes)?;
+        if crc32fast::hash(&bytes) != entry.crc {
+            return Err(self.damaged(Some(group), "its checksum is wrong".into()));
+        }
+        Ok(bytes)
+    }
+
     /// The records of a row group, which are in memory from then on: 1 MB to [`ROW_GROUP_BYTES_MAX`] and
     /// a few more.
     ///
@@ -134,10 +152,7 @@ impl Segment {
     /// [`SegmentError::Io`] or [`SegmentError::Damaged`].
     pub fn read(&self, group: usize) -> Result<Rows, SegmentError> {
         let entry = self.entry(group)?;
-        let bytes = self.bytes(entry.offset..entry.offset + entry.bytes)?;
-        if crc32fast::hash(&bytes) != entry.crc {
-            return Err(self.damaged(Some(group), "its checksum is wrong".into()));
-        }
+        let bytes = self.checked_bytes(group)?;
         let piece = Arc::new(self.piece(entry, bytes.into()));
         caught(|| self.decode(group, entry, &piece))
             .map_err(|fault| self.damaged(Some(group), fault))

@@ -29,14 +29,31 @@ pub const FORMAT: u32 = 1;
 /// | 65,536 | 23.9 | 22.2 | 19.2 |
 ///
 /// So small ones cost little, and keep memory low: at most 20 MB while writing, 7 MB while reading
-/// (14 MB of events that are all as large as may be), of which the rows keep 4. Level 3 it is: 6 is smaller by an eighth, but takes twice the time from whoever is tracking.
+/// (14 MB of events that are all as large as may be), of which the rows keep 4. 6 is smaller than 3 by an eighth and
+/// takes twice the time: see [`Effort`].
 pub const ROW_GROUP_ROWS_MAX: usize = 16 * 1024;
 
 /// Bytes of the texts of one row group, before compression; the record that reaches it is the last.
 pub const ROW_GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// How hard Zstandard tries: see [`ROW_GROUP_ROWS_MAX`].
-const ZSTD_LEVEL: i32 = 3;
+/// How hard Zstandard tries: for what is soon written again, and for what stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Effort {
+    /// Level 3.
+    #[default]
+    Quick,
+    /// Level 6.
+    Thorough,
+}
+
+impl Effort {
+    fn level(self) -> i32 {
+        match self {
+            Effort::Quick => 3,
+            Effort::Thorough => 6,
+        }
+    }
+}
 
 /// Bytes of a page, before compression. What is compressed at once is a page, so one of attributes had
 /// better be a whole row group: 21.9 bytes an event, where pages of 1 MiB make 22.4 and of 512 KiB 23.2.
@@ -126,9 +143,9 @@ pub(super) fn schema(row: &str, columns: &[Column]) -> Result<TypePtr, SegmentEr
 }
 
 /// How a segment is encoded.
-pub(super) fn properties() -> Result<WriterProperties, SegmentError> {
+pub(super) fn properties(effort: Effort) -> Result<WriterProperties, SegmentError> {
     let path = |column: usize| ColumnPath::from(COLUMNS[column].name);
-    let mut builder = base()?
+    let mut builder = base(effort)?
         .set_bloom_filter_position(BloomFilterPosition::AfterRowGroup)
         .set_sorting_columns(Some(vec![SortingColumn {
             column_idx: column::SEQ as i32,
@@ -149,8 +166,8 @@ pub(super) fn properties() -> Result<WriterProperties, SegmentError> {
 }
 
 /// What all files have in common.
-pub(super) fn base() -> Result<WriterPropertiesBuilder, SegmentError> {
-    let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(refused)?;
+pub(super) fn base(effort: Effort) -> Result<WriterPropertiesBuilder, SegmentError> {
+    let level = ZstdLevel::try_new(effort.level()).map_err(refused)?;
     Ok(WriterProperties::builder()
         .set_created_by(concat!("triggerly version ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(level))

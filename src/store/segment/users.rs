@@ -10,7 +10,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::SegmentError;
 use super::schema::{
-    Column, Holds, ROW_GROUP_BYTES_MAX, ROW_GROUP_ROWS_MAX, base, delta, optional, refused,
+    Column, Effort, Holds, ROW_GROUP_BYTES_MAX, ROW_GROUP_ROWS_MAX, base, delta, optional, refused,
     required, schema,
 };
 use super::writer::{Held, Texts, column, unwritten};
@@ -42,7 +42,7 @@ impl<W: Write> UsersWriter<W> {
     /// # Errors
     /// None that are known of; what Parquet says would be passed on.
     pub fn new(out: W) -> Result<UsersWriter<W>, SegmentError> {
-        let mut builder = base()?;
+        let mut builder = base(Effort::Quick)?;
         for name in ["created_at", "updated_at"] {
             builder = delta(builder, ColumnPath::from(name));
         }

@@ -13,8 +13,8 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 
 use super::footer::{self, Entry};
 use super::schema::{
-    COLUMNS, KIND_EVENT, KIND_USER, ROW_GROUP_BYTES_MAX, ROW_GROUP_ROWS_MAX, column, properties,
-    refused, schema,
+    COLUMNS, Effort, KIND_EVENT, KIND_USER, ROW_GROUP_BYTES_MAX, ROW_GROUP_ROWS_MAX, column,
+    properties, refused, schema,
 };
 use super::{SegmentError, Summary};
 use crate::model::{AccountId, Change, Date, Record, Seq, Via};
@@ -47,10 +47,23 @@ impl<W: Write> SegmentWriter<W> {
     /// # Errors
     /// None that are known of; what Parquet says would be passed on.
     pub fn new(out: W, account: AccountId, name: &str) -> Result<SegmentWriter<W>, SegmentError> {
+        SegmentWriter::with(out, account, name, Effort::default())
+    }
+
+    /// The same, and how hard it is to be tried to keep it small.
+    ///
+    /// # Errors
+    /// As [`SegmentWriter::new`].
+    pub fn with(
+        out: W,
+        account: AccountId,
+        name: &str,
+        effort: Effort,
+    ) -> Result<SegmentWriter<W>, SegmentError> {
         let file = SerializedFileWriter::new(
             Held::default(),
             schema("record", &COLUMNS)?,
-            Arc::new(properties()?),
+            Arc::new(properties(effort)?),
         )
         .map_err(refused)?;
         Ok(SegmentWriter {
