@@ -39,8 +39,14 @@ pub fn texts_in(dir: &Path, prefix: &str, len: usize) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for path in all(dir) {
         let bytes = fs::read(&path).expect("it can be read");
-        for text in bytes.windows(len).filter(|text| text.starts_with(prefix.as_bytes())) {
-            found.insert(String::from_utf8_lossy(text).into_owned());
+        // Where else it may begin, next to nothing is looked at.
+        let first = prefix.as_bytes()[0];
+        for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == first) {
+            if let Some(text) = bytes.get(at..at + len)
+                && text.starts_with(prefix.as_bytes())
+            {
+                found.insert(String::from_utf8_lossy(text).into_owned());
+            }
         }
     }
     found
