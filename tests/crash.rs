@@ -14,7 +14,6 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::ops::{ControlFlow, Range};
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,7 +22,7 @@ use serde_json::{Map, Value};
 use support::connection::Connection;
 use support::random::Random;
 use support::server::verb;
-use support::{Server, base64, escape, merge};
+use support::{Server, base64, escape, files, merge};
 use triggerly::model::{Change, Seq};
 use triggerly::store::{Directory, Order, Store};
 
@@ -54,7 +53,7 @@ fn murders(rounds: u64, millis: Range<u64>) {
         // The store reads a copy of what the murder left, the next server the thing itself, so each
         // has to recover on its own, and they have to agree.
         let copy = tempfile::tempdir().unwrap();
-        copy_files(dir.path(), copy.path());
+        files::copy(dir.path(), copy.path());
         let seen = ledger.check(&Store::open(copy.path()).unwrap());
         let rebuilt = Store::rebuild_in(Directory::lock(copy.path()).unwrap()).unwrap();
         assert_eq!(users_of(&rebuilt), seen.users, "built anew from the log alone");
@@ -422,18 +421,4 @@ fn warm_up(server: &Server, connections: usize) {
         connection
     };
     drop((0..connections).map(open).collect::<Vec<_>>());
-}
-
-/// Copies a folder's files, and those of folders in it; sockets are left out.
-fn copy_files(from: &Path, to: &Path) {
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let (kind, target) = (entry.file_type().unwrap(), to.join(entry.file_name()));
-        if kind.is_dir() {
-            std::fs::create_dir(&target).unwrap();
-            copy_files(&entry.path(), &target);
-        } else if kind.is_file() {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }

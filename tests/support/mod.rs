@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub mod connection;
+pub mod files;
 pub mod furnished;
 pub mod outside;
 pub mod random;
