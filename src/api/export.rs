@@ -112,9 +112,6 @@ fn reject(error: export::Error) -> Reject {
             )
         }
         export::Error::Stopped => stopping(),
-        export::Error::Unavailable(_) => {
-            Reject::new(Code::InvalidParameter, format!("the parameter `format`: {error}"))
-        }
         // The client has gone, or takes nothing.
         export::Error::Output(error) => Reject::new(Code::Internal, error.to_string()),
     }

@@ -6,6 +6,7 @@
 
 mod csv;
 mod jsonl;
+mod parquet;
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -60,11 +61,20 @@ impl Format {
         }
     }
 
-    fn sink<'o>(self, what: &Wanted, out: &'o mut dyn Write) -> Result<Box<dyn Sink + 'o>, Error> {
+    fn sink<'o>(
+        self,
+        store: &Store,
+        what: &Wanted,
+        out: &'o mut dyn Write,
+    ) -> Result<Box<dyn Sink + 'o>, Error> {
         Ok(match self {
             Format::Jsonl => Box::new(jsonl::Jsonl::new(out)),
             Format::Csv => Box::new(csv::Csv::new(what.kind(), out)?),
-            Format::Parquet => return Err(Error::Unavailable(self)),
+            Format::Parquet => {
+                let (accounts, account) = (store.accounts(), what.account());
+                let name = accounts.get(account).map_or("", |account| account.name.as_str());
+                Box::new(parquet::Parquet::new(what.kind(), account, name, out)?)
+            }
         })
     }
 }
@@ -116,6 +126,15 @@ impl Wanted {
             Wanted::Users(..) => Exported::Users,
         }
     }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn account(&self) -> AccountId {
+        match self {
+            Wanted::Events(filter) => filter.account,
+            Wanted::Users(account, _) => *account,
+        }
+    }
 }
 
 /// Why an export ended before its end.
@@ -130,9 +149,6 @@ pub enum Error {
     /// It was told to stop.
     #[error("the export was stopped before its end; ask again")]
     Stopped,
-    /// This program doesn't write the format.
-    #[error("this version doesn't write {} yet; take jsonl or csv", .0.name())]
-    Unavailable(Format),
 }
 
 /// What a format is told. It writes to the output as it goes.
@@ -160,7 +176,7 @@ pub fn write(
     stop: &dyn Fn() -> bool,
     out: &mut dyn Write,
 ) -> Result<(), Error> {
-    let mut sink = format.sink(what, out)?;
+    let mut sink = format.sink(store, what, out)?;
     match what {
         Wanted::Events(filter) => events(store, filter, stop, sink.as_mut())?,
         Wanted::Users(account, Some(id)) => {
