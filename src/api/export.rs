@@ -112,6 +112,14 @@ fn reject(error: export::Error) -> Reject {
             )
         }
         export::Error::Stopped => stopping(),
+        export::Error::Missing(missing) => {
+            log::error!("an export broke off: {missing}");
+            let detail = format!(
+                "{missing}; `triggerly export` writes all the rest, and so does this call with filters \
+                 that leave the damage out"
+            );
+            Reject::new(Code::StorageFailed, detail)
+        }
         // The client has gone, or takes nothing.
         export::Error::Output(error) => Reject::new(Code::Internal, error.to_string()),
     }

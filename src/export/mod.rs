@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::record::Event;
 use crate::model::{AccountId, Change, EventFilter, Record, Seq, User};
-use crate::store::{self, Order, Store};
+use crate::store::{self, Missing, Order, Selection, Store};
 
 /// How an export is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,6 +149,9 @@ pub enum Error {
     /// It was told to stop.
     #[error("the export was stopped before its end; ask again")]
     Stopped,
+    /// Everything was written but what is damaged.
+    #[error("the export is not whole: {0}")]
+    Missing(Missing),
 }
 
 /// What a format is told. It writes to the output as it goes.
@@ -168,7 +171,8 @@ trait Sink {
 /// record it asks whether to `stop`.
 ///
 /// # Errors
-/// [`Error`]; what was written is cut short then.
+/// [`Error`]; what was written is cut short then, but with [`Error::Missing`]: all that can still be read
+/// was written.
 pub fn write(
     store: &Store,
     what: &Wanted,
@@ -177,8 +181,9 @@ pub fn write(
     out: &mut dyn Write,
 ) -> Result<(), Error> {
     let mut sink = format.sink(store, what, out)?;
+    let mut missing = Missing::default();
     match what {
-        Wanted::Events(filter) => events(store, filter, stop, sink.as_mut())?,
+        Wanted::Events(filter) => missing = events(store, filter, stop, sink.as_mut())?,
         Wanted::Users(account, Some(id)) => {
             if let Some(user) = store.user(*account, id)? {
                 sink.user(id, &user)?;
@@ -194,7 +199,8 @@ pub fn write(
             }
         }
     }
-    sink.finish()
+    sink.finish()?;
+    if missing.is_nothing() { Ok(()) } else { Err(Error::Missing(missing)) }
 }
 
 fn events(
@@ -202,9 +208,10 @@ fn events(
     filter: &EventFilter,
     stop: &dyn Fn() -> bool,
     sink: &mut dyn Sink,
-) -> Result<(), Error> {
+) -> Result<Missing, Error> {
     let mut written = Ok(());
-    store.scan(1..=Seq::MAX, Order::Ascending, &mut |seq, record| {
+    let selection = Selection::matching(filter);
+    let missing = store.select(&selection, Order::Ascending, &mut |seq, record| {
         if stop() {
             written = Err(Error::Stopped);
         } else if let Change::Event(event) = &record.change
@@ -214,7 +221,7 @@ fn events(
         }
         Ok(if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
-    written
+    written.map(|()| missing)
 }
 
 /// What can't be written though the output takes it isn't what was stored.
