@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use crate::model::erasure::{Digest, Scope};
 use crate::model::{AccountId, Change, Date, Erasures, EventFilter, Id, Seq};
-use crate::store::{Draft, Error, Order, Store};
+use crate::store::{Draft, Error, Order, Selection, Store};
 
 /// What is to be gone, as it is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct Count {
     pub users: u64,
     /// Events.
     pub events: u64,
+    /// Records that could not be looked at, since they are damaged: some may belong to it.
+    pub missing: u64,
 }
 
 impl Count {
@@ -54,13 +56,13 @@ impl Target {
         let erasure = Erasures::of(account, scope);
         let mut events = 0;
         let mut ended = false;
-        store.scan(1..=Seq::MAX, Order::Ascending, &mut |seq, record| {
+        let missing = store.select(&self.selection(), Order::Ascending, &mut |seq, record| {
             ended = !go_on();
             let is_event = matches!(record.change, Change::Event(_));
             events += u64::from(is_event && erasure.take(seq, record));
             Ok(if ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
-        Ok((!ended).then_some(Count { users, events }))
+        Ok((!ended).then_some(Count { users, events, missing: missing.records }))
     }
 
     /// The change that erases it, with whatever of it came meanwhile.
@@ -70,6 +72,16 @@ impl Target {
         match self {
             Target::User { account, id } => Draft::user_erasure(account, id, at),
             Target::Events(_) => Draft::event_erasure(account, scope, at),
+        }
+    }
+
+    fn selection(&self) -> Selection {
+        match self {
+            Target::User { account, id } => Selection {
+                user_id: Some(id.as_str().to_owned()),
+                ..Selection::of(1..=Seq::MAX).events_of(*account)
+            },
+            Target::Events(filter) => Selection::matching(filter),
         }
     }
 

@@ -45,7 +45,7 @@ mod tests {
     use crate::auth;
     use crate::model::record::Event;
     use crate::model::{AccountId, AccountName, Change, Id, Object, Seq, Via};
-    use crate::store::{Directory, Order};
+    use crate::store::{Directory, Order, Selection};
     use std::ops::ControlFlow;
 
     const NOW: i64 = 1_000 * DAY_MILLIS;
@@ -79,7 +79,8 @@ mod tests {
             seqs.extend(matches!(record.change, Change::Event(_)).then_some(seq));
             Ok(ControlFlow::Continue(()))
         };
-        opened.store.scan(1..=Seq::MAX, Order::Ascending, visit).expect("readable");
+        let all = Selection::of(1..=Seq::MAX);
+        opened.store.select(&all, Order::Ascending, visit).expect("readable");
         seqs
     }
 

@@ -60,6 +60,13 @@ pub struct UserView<'a> {
     updated_at: Shown,
     #[serde(skip_serializing_if = "Option::is_none")]
     event_count: Option<u64>,
+    #[serde(skip_serializing_if = "is_zero")]
+    missing: u64,
+}
+
+/// Whether a number needn't be shown.
+pub fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl<'a> UserView<'a> {
@@ -73,6 +80,7 @@ impl<'a> UserView<'a> {
             created_at: Shown(user.created_at),
             updated_at: Shown(user.updated_at),
             event_count: None,
+            missing: 0,
         }
     }
 
@@ -80,6 +88,12 @@ impl<'a> UserView<'a> {
     #[must_use]
     pub fn with_event_count(self, count: u64) -> UserView<'a> {
         UserView { event_count: Some(count), ..self }
+    }
+
+    /// The same, with how many records could not be looked at for that.
+    #[must_use]
+    pub fn with_missing(self, missing: u64) -> UserView<'a> {
+        UserView { missing, ..self }
     }
 }
 

@@ -24,7 +24,7 @@ use support::random::Random;
 use support::server::verb;
 use support::{Server, base64, escape, files, merge};
 use triggerly::model::{Change, Seq};
-use triggerly::store::{Directory, Order, Store};
+use triggerly::store::{Directory, Missing, Order, Selection, Store};
 
 /// Few enough that connections meet at the same user all the time.
 const USERS: u64 = 200;
@@ -303,7 +303,9 @@ impl Ledger {
             assert_eq!(seqs[n].replace(seq), None, "call {n} is there twice");
             Ok(ControlFlow::Continue(()))
         };
-        store.scan(1..=Seq::MAX, Order::Ascending, &mut visit).unwrap();
+        let all = Selection::of(1..=Seq::MAX);
+        let missing = store.select(&all, Order::Ascending, &mut visit).unwrap();
+        assert_eq!(missing, Missing::default());
         assert!(log.starts_with(&self.log), "what was in the log once stays as it was");
         assert_eq!(store.last_seq(), log.len() as Seq);
         self.log = log;

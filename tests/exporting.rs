@@ -7,6 +7,7 @@ mod support;
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::ops::ControlFlow;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
@@ -17,6 +18,7 @@ use serde_json::value::RawValue;
 use support::outside::run;
 use support::server::verb;
 use support::{Reply, Server, escape, parse, request};
+use triggerly::store::segment::{Moment, Segment, Table};
 
 /// Texts that readers of tables stumble over, and what a cell shows of each.
 fn hostile() -> Vec<(String, String)> {
@@ -693,4 +695,178 @@ fn stopping_cuts_exports_off() {
     let again = server.again();
     let lines = exported(&again, &["events"]);
     assert_eq!(lines.iter().filter(|byte| **byte == b'\n').count(), 200);
+}
+
+/// The rows of a table of events, each as the line that JSON lines have of it.
+fn event_lines(table: &Table) -> Vec<String> {
+    let mut lines = Vec::new();
+    let moment = |moment: Option<Moment<'_>>| match moment {
+        Some(Moment::Date(date)) => date.to_string(),
+        other => panic!("{other:?} is no instant"),
+    };
+    table
+        .events(&mut |row| {
+            let quoted = |text: Option<&str>| serde_json::to_string(&text).unwrap();
+            assert_eq!(row.record, Some("event"));
+            lines.push(format!(
+                r#"{{"seq":{},"type":{},"user_id":{},"date":"{}","received_at":"{}","attributes":{},"via":{}}}"#,
+                row.seq.unwrap(),
+                quoted(row.kind),
+                quoted(row.user_id),
+                moment(row.date),
+                moment(row.received_at),
+                row.attributes.unwrap(),
+                quoted(row.via),
+            ));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    lines
+}
+
+/// The same of users, whose e-mail addresses are texts.
+fn user_lines(table: &Table) -> Vec<String> {
+    let mut lines = Vec::new();
+    table
+        .users(&mut |row| {
+            let (Some(Moment::Date(created)), Some(Moment::Date(updated))) =
+                (row.created_at, row.updated_at)
+            else {
+                panic!("{row:?} has no instants")
+            };
+            let quoted = |text: Option<&str>| serde_json::to_string(&text).unwrap();
+            lines.push(format!(
+                r#"{{"id":{},"email":{},"attributes":{},"created_at":"{created}","updated_at":"{updated}"}}"#,
+                quoted(row.id),
+                quoted(row.email),
+                row.attributes.unwrap(),
+            ));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    lines
+}
+
+/// What bytes of Parquet hold, as lines.
+fn parquet_lines(what: &str, bytes: &[u8]) -> Vec<String> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, bytes).unwrap();
+    let table = Table::open(file.path()).unwrap();
+    let lines = if what == "events" {
+        // It is a segment, too.
+        let segment = Segment::open(file.path(), None).unwrap();
+        let rows: u64 = segment.groups().iter().map(|group| group.rows).sum();
+        assert_eq!(rows, table.rows());
+        event_lines(&table)
+    } else {
+        user_lines(&table)
+    };
+    assert_eq!(lines.len() as u64, table.rows());
+    lines
+}
+
+fn lines(bytes: &[u8]) -> Vec<String> {
+    std::str::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn parquet_holds_what_json_lines_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::start(dir.path());
+    for (sent, _) in hostile() {
+        let quoted = serde_json::to_string(&sent).unwrap();
+        let rest =
+            r#""n":-1234567890123456789012345678901234567890,"e":1E5,"f":1.0,"s":"😀\u0000""#;
+        server.track(
+            "events",
+            &format!(r#"{{"type":{quoted},"user_id":{quoted},"a":{quoted},{rest}}}"#),
+        );
+        server
+            .track("users", &format!(r#"{{"id":{quoted},"email":{quoted},"a":{quoted},{rest}}}"#));
+    }
+    server.track("events", r#"{"type":"view","date":"2001-07-04","user_id":7}"#);
+    server.track("events", r#"{"type":"view","date":"1969-12-31T23:59:59.999Z"}"#);
+    server.track("users", r#"{"id":"bare"}"#);
+    let cases: &[(&str, &[&str])] = &[
+        ("events", &[]),
+        ("events", &["type", "view"]),
+        ("events", &["user_id", "7", "from", "2001-07-04"]),
+        ("events", &["to", "2001-07-04"]),
+        ("events", &["type", "nothing"]),
+        ("users", &[]),
+        ("users", &["user_id", "bare"]),
+        ("users", &["user_id", "nobody"]),
+    ];
+    let check = |server: &Server, over_http: bool| {
+        for (what, filters) in cases {
+            let of = |format: &str| {
+                let mut arguments = vec![(*what).to_owned(), "--format".into(), format.into()];
+                let mut query = format!("what={what}&format={format}");
+                for filter in filters.chunks(2) {
+                    arguments.push(format!("--{}", filter[0].replace('_', "-")));
+                    arguments.push(filter[1].to_owned());
+                    query += &format!("&{}={}", filter[0], escape(filter[1]));
+                }
+                let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+                let bytes = exported(server, &arguments);
+                if over_http {
+                    let download = Download::begin(server, &query, Window::Usual);
+                    assert_eq!(download.head.status, 200, "{query}: {:?}", download.head);
+                    assert_eq!(download.whole(), bytes, "{query}");
+                }
+                bytes
+            };
+            assert_eq!(
+                parquet_lines(what, &of("parquet")),
+                lines(&of("jsonl")),
+                "{what} {filters:?}"
+            );
+        }
+    };
+    check(&server, true);
+    // What is no address stays what it is, among the attributes.
+    server.track("users", r#"{"id":"odd e-mail","a":1,"email":[1.0,"=2"]}"#);
+    let odd = exported(&server, &["users", "--user-id", "odd e-mail", "--format", "parquet"]);
+    let odd = parquet_lines("users", &odd);
+    let expected = r#"{"id":"odd e-mail","email":null,"attributes":{"a":1,"email":[1.0,"=2"]},"#;
+    assert!(odd[0].starts_with(expected), "{odd:?}");
+    server.track("users", r#"{"id":"odd e-mail","email":null}"#);
+    server.terminate();
+    check(&server, false);
+    // Sealed or not, it is the same.
+    assert_eq!(verb(&server.dir, &["compact"]).status.code(), Some(0));
+    check(&server, false);
+}
+
+#[test]
+fn parquet_of_another_account_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    assert_eq!(verb(&server.dir, &["account", "add", "Zoë"]).status.code(), Some(0));
+    let bytes = exported(&server, &["events", "--account", "Zoë", "--format", "parquet"]);
+    assert_eq!(parquet_lines("events", &bytes), Vec::<String>::new());
+    server.track("events", r#"{"type":"e"}"#);
+    let bytes = exported(&server, &["events", "--account", "default", "--format", "parquet"]);
+    let name = b"default";
+    assert!(bytes.windows(name.len()).any(|window| window == name));
+}
+
+/// More than one row group, in pieces as they are finished.
+#[test]
+fn large_parquet_is_streamed() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    fill(&server, 20);
+    let mut download = Download::begin(&server, "what=events&format=parquet", Window::Usual);
+    let mut begin = [0; 4];
+    download.read_exact(&mut begin).unwrap();
+    assert_eq!(&begin, b"PAR1");
+    let (rest, ended) = download.rest();
+    ended.unwrap();
+    let bytes = [&begin[..], &rest].concat();
+    let path = dir.path().join("large.parquet");
+    std::fs::write(&path, &bytes).unwrap();
+    assert!(Segment::open(&path, None).unwrap().groups().len() > 3);
+    let over_http = Download::begin(&server, "what=events", Window::Usual).whole();
+    assert!(parquet_lines("events", &bytes) == lines(&over_http), "they differ");
 }

@@ -15,7 +15,7 @@ use triggerly::api::Api;
 use triggerly::commands::{self, Context, Imports};
 use triggerly::http::{Running, Server};
 use triggerly::jobs::Jobs;
-use triggerly::store::{Flush, QUEUE_SUBMISSIONS_MAX, Store, Writer};
+use triggerly::store::{Flush, Order, QUEUE_SUBMISSIONS_MAX, Selection, Store, Writer};
 
 type Script = Box<dyn Fn() -> io::Result<()> + Send>;
 
@@ -193,7 +193,7 @@ fn a_flush_that_takes_two_seconds_makes_callers_wait_or_go_but_never_lies() {
     let mut stored = Vec::new();
     whole
         .store
-        .scan(1..=u64::MAX, triggerly::store::Order::Ascending, &mut |_, record| {
+        .select(&Selection::of(1..=u64::MAX), Order::Ascending, &mut |_, record| {
             if let triggerly::model::Change::Event(event) = record.change {
                 stored.push(event.kind.to_owned());
             }

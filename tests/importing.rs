@@ -21,6 +21,7 @@ use support::server::{triggerly, verb};
 use support::{Server, request};
 use tempfile::TempDir;
 use triggerly::model::Date;
+use triggerly::store::segment::{Segment, UsersWriter};
 
 /// A store with one account, with a server on it or without, and files beside it.
 struct Place {
@@ -203,6 +204,181 @@ fn what_was_exported_comes_back_as_it_was() {
     let u1 = from.export("users").into_iter().find(|line| line.contains(r#""id":"u1""#)).unwrap();
     let u1: Value = serde_json::from_str(&u1).unwrap();
     assert_ne!(u1["created_at"], u1["updated_at"], "or the test shows less than it means to");
+}
+
+/// Writes an export in Parquet, and says where.
+fn exported_parquet(from: &Place, what: &str) -> PathBuf {
+    let output = from.run(&["export", what, "--format", "parquet"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    from.file(&format!("{what}.parquet"), output.stdout)
+}
+
+#[test]
+fn what_was_exported_in_parquet_comes_back_as_it_was() {
+    let from = Place::new(true);
+    let server = from.server.as_ref().unwrap();
+    let deep = format!(r#"{{"type":"deep","v":{}1{}}}"#, "[".repeat(31), "]".repeat(31));
+    let large = format!(r#"{{"type":"large","v":"{}"}}"#, "é".repeat(30_000));
+    for event in [
+        r#"{"type":"view","user_id":"u1","date":"2001-07-04","a":"😀","z":1.0,"b":1E5}"#,
+        r#"{"big":1234567890123456789012345678901234567890,"type":"buy now","x":{"k":[null,{}]}}"#,
+        r#"{"type":"\"quoted\"\n","user_id":5,"s":"\u0001\\ \u2028","":"","attributes":{"a":1}}"#,
+        r#"{"type":"view","seq":1,"received_at":"x","date":"1969-12-31T23:59:59.999Z"}"#,
+        &deep,
+        &large,
+    ] {
+        server.track("events", event);
+    }
+    for user in [
+        r#"{"id":"u1","email":"u1@example.com","n":1E5,"o":{"a":{"b":1.0}}}"#,
+        r#"{"id":2,"big":1234567890123456789012345678901234567890,"s":"😀"}"#,
+        r#"{"id":"bare"}"#,
+        r#"{"id":"odd","a":1,"email":["no","address",1.0],"list":[null,{"x":null}]}"#,
+        r#"{"id":"names it","about":{"email":"within"}}"#,
+    ] {
+        server.track("users", user);
+    }
+    thread::sleep(Duration::from_millis(3));
+    server.track("users", r#"{"id":"u1","later":true}"#);
+    for what in ["events", "users"] {
+        let lines = from.export(what);
+        let parquet = exported_parquet(&from, what);
+        let count = lines.len();
+        let nothing_new =
+            format!("{count} lines were imported before and are skipped\nimported 0 {what}\n");
+        both(|to| {
+            assert_eq!(to.import(what, &parquet), format!("imported {count} {what}\n"));
+            let again = to.export(what);
+            match what {
+                "users" => assert_eq!(again, lines),
+                _ => assert_eq!(without_seq_and_via(&again), without_seq_and_via(&lines)),
+            }
+            // Twice is once, whatever it comes through and however it is written.
+            assert_eq!(to.import(what, &parquet), nothing_new);
+            let piped = to.pipe(&["import", what, "-"], &fs::read(&parquet).unwrap());
+            assert_eq!(said(&piped), nothing_new);
+            let as_lines = to.file("exported.jsonl", lines.join("\n"));
+            assert_eq!(to.import(what, &as_lines), nothing_new);
+            assert_eq!(to.export(what), again);
+        });
+    }
+}
+
+#[test]
+fn parquet_that_goes_on_is_read_on() {
+    let from = Place::new(false);
+    // So large that it takes more than one row group, of which the first is known.
+    let large = |numbers: std::ops::Range<usize>| {
+        let pad = "x".repeat(20_000);
+        numbers
+            .map(|n| format!("{{\"type\":\"t\",\"n\":{n},\"pad\":\"{pad}\"}}\n"))
+            .collect::<String>()
+    };
+    let file = from.file("a.jsonl", large(0..300));
+    assert_eq!(from.import("events", &file), "imported 300 events\n");
+    let lines = from.export("events");
+    let parquet = exported_parquet(&from, "events");
+    assert_eq!(Segment::open(&parquet, None).unwrap().groups().len(), 2);
+    for known in [1, 250] {
+        let to = Place::new(false);
+        let begin = to.file("begin.jsonl", lines[..known].join("\n") + "\n");
+        assert_eq!(to.import("events", &begin), format!("imported {known} events\n"));
+        let rest = 300 - known;
+        assert_eq!(
+            to.import("events", &parquet),
+            format!("{known} lines were imported before and are skipped\nimported {rest} events\n")
+        );
+        assert_eq!(without_seq_and_via(&to.export("events")), without_seq_and_via(&lines));
+        // What begins otherwise is something else, and is read from its beginning again.
+        let other = Place::new(false);
+        let begin = other.file("begin.jsonl", large(5..known + 5));
+        assert_eq!(other.import("events", &begin), format!("imported {known} events\n"));
+        assert_eq!(other.import("events", &parquet), "imported 300 events\n");
+    }
+}
+
+/// A segment as it lies in a store: updates of users are passed over, as empty lines are.
+#[test]
+fn a_segment_is_a_table_of_events() {
+    let from = Place::new(false);
+    let users = from.file("users.jsonl", "{\"id\":\"u1\",\"a\":1}\n");
+    let events = from.file("events.jsonl", numbered(0..3));
+    from.import("users", &users);
+    from.import("events", &events);
+    assert_eq!(from.run(&["compact"]).status.code(), Some(0));
+    let entries = fs::read_dir(from.store().join("segments")).unwrap();
+    let segment = entries
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|end| end == "parquet"))
+        .expect("a segment");
+    let to = Place::new(false);
+    assert_eq!(to.import("events", &segment), "imported 3 events\n");
+    assert_eq!(
+        without_seq_and_via(&to.export("events")),
+        without_seq_and_via(&from.export("events"))
+    );
+    let users = complaint(&to.run(&["import", "users", path(&segment)]));
+    assert!(users.contains("it has no column `id`"), "{users}");
+}
+
+#[test]
+fn rows_that_are_refused_are_told_and_the_rest_goes_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("users.parquet");
+    let mut out = fs::File::create(&file).unwrap();
+    let mut users = UsersWriter::new(&mut out).unwrap();
+    let at = Date::parse("2001-07-04").unwrap();
+    let long = format!(r#"{{"a":"{}"}}"#, "x".repeat(2_000_000));
+    let rows = [
+        ("good", None, "{\"a\":\n [1.0,\r\n2]}", None),
+        ("", None, "{}", Some("invalid_id")),
+        ("broken", None, "{", Some("invalid_json")),
+        ("spliced", None, r#"{},"email":"a@example.com""#, Some("invalid_json")),
+        ("list", None, "[1]", Some("invalid_json")),
+        ("marked", None, "\u{feff}{}", Some("invalid_json")),
+        ("broken e-mail", None, r#"{"email":"#, Some("invalid_json")),
+        ("long", Some("e"), &long, Some("payload_too_large")),
+        ("also good", Some("a@example.com"), r#"{"b":"\u0000"}"#, None),
+    ];
+    for (id, email, attributes, _) in &rows {
+        users.put(id, *email, attributes, at, at).unwrap();
+    }
+    users.finish().unwrap();
+    both(|place| {
+        let copy = place.file("users.parquet", fs::read(&file).unwrap());
+        let said = place.import("users", &copy);
+        assert!(said.starts_with("imported 2 users; 7 lines were refused, see "), "{said}");
+        let expected: Vec<_> = (1_u64..)
+            .zip(&rows)
+            .filter_map(|(line, row)| Some((line, row.3?.to_owned())))
+            .collect();
+        let rejected = place.rejected("users.parquet.rejected");
+        let told: Vec<_> = rejected.iter().map(|(line, code, _)| (*line, code.clone())).collect();
+        assert_eq!(told, expected);
+        assert!(rejected[2].2.contains(r#"{},"email":"a@example.com""#), "{rejected:?}");
+        let users = place.export("users");
+        assert_eq!(users.len(), 2);
+        assert!(users[1].contains(r#""attributes":{"a":[1.0,2]}"#), "{users:?}");
+    });
+}
+
+/// A table that is cut short or bent isn't read to its end, and says so.
+#[test]
+fn damaged_tables_are_no_tables() {
+    let from = Place::new(false);
+    let file = from.file("a.jsonl", numbered(0..20_000));
+    from.import("events", &file);
+    let parquet = fs::read(exported_parquet(&from, "events")).unwrap();
+    let cut = from.file("cut.parquet", &parquet[..parquet.len() - 1]);
+    assert!(complaint(&from.run(&["import", "events", path(&cut)])).contains("cut.parquet"));
+    // Pages of no known size: it ends there, with what was before it stored or not, and a reason.
+    let mut bent = parquet.clone();
+    bent[4..400].fill(0xff);
+    let bent = from.file("bent.parquet", bent);
+    let to = Place::new(false);
+    let why = complaint(&to.run(&["import", "events", path(&bent)]));
+    assert!(why.contains("bent.parquet, row 1"), "{why}");
+    assert_eq!(to.export("events").len(), 0);
 }
 
 #[test]

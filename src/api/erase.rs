@@ -19,6 +19,7 @@ use crate::http::{Answer, Request, Response};
 use crate::ingest::{Code, Reject};
 use crate::model::{AccountId, Id};
 use crate::store::{Done, Store, Writer};
+use crate::view::is_zero;
 
 /// How an erasure is answered.
 #[derive(Serialize)]
@@ -29,6 +30,8 @@ struct Erased {
     #[serde(skip_serializing_if = "Option::is_none")]
     users: Option<u64>,
     events: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    missing: u64,
 }
 
 /// A call that was checked.
@@ -113,7 +116,13 @@ impl Order {
 
 fn found(target: &Target, count: Count, dry_run: bool) -> Response {
     let users = matches!(target, Target::User { .. }).then_some(count.users);
-    answer::found(&Erased { status: "ok", dry_run, users, events: count.events })
+    answer::found(&Erased {
+        status: "ok",
+        dry_run,
+        users,
+        events: count.events,
+        missing: count.missing,
+    })
 }
 
 fn nobody(id: &str) -> Reject {

@@ -111,13 +111,14 @@ fn reject(error: export::Error) -> Reject {
                 "the server can't read its data; its owner has to look into its log",
             )
         }
-        export::Error::Missing(_) => {
-            log::error!("an export is broken off at its end: {error}");
-            Reject::new(Code::StorageFailed, error.to_string())
-        }
         export::Error::Stopped => stopping(),
-        export::Error::Unavailable(_) => {
-            Reject::new(Code::InvalidParameter, format!("the parameter `format`: {error}"))
+        export::Error::Missing(missing) => {
+            log::error!("an export broke off: {missing}");
+            let detail = format!(
+                "{missing}; `triggerly export` writes all the rest, and so does this call with filters \
+                 that leave the damage out"
+            );
+            Reject::new(Code::StorageFailed, detail)
         }
         // The client has gone, or takes nothing.
         export::Error::Output(error) => Reject::new(Code::Internal, error.to_string()),

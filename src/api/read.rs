@@ -2,8 +2,8 @@
 //!
 //! Every answer is made from a walk through the state or the log, streamed and in bounded memory. A
 //! page ends when it has its rows, when it has [`PAGE_BYTES_MAX`], or when [`WALK_MAX`] records were
-//! looked at, and says where to go on; counts look at the whole log. The walks are jobs, so that no
-//! worker is held up.
+//! looked at, and says where to go on; counts look at all that may match. What is damaged at rest is left
+//! out, and the answer says of how many records that was. The walks are jobs, so that no worker is held up.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
@@ -22,8 +22,8 @@ use crate::http::{Answer, Method, Request, Response};
 use crate::ingest::{Code, Reject};
 use crate::jobs::Room;
 use crate::model::{AccountId, Change, Date, Seq, User};
-use crate::store::{Error, Order, Step, Store};
-use crate::view::{EMAIL, EventView, Shown, UserView};
+use crate::store::{Error, Order, Selection, Store, Visit};
+use crate::view::{EMAIL, EventView, Shown, UserView, is_zero};
 
 /// Records that one page looks at, at the most.
 const WALK_MAX: u64 = 1_000_000;
@@ -139,16 +139,23 @@ impl Desk {
             let detail = format!("there is no user with the id {id:?}");
             return Err(Reject::new(Code::NotFound, detail).into());
         };
-        let counts = self.event_counts([id].into_iter())?;
-        Ok(answer::found(&UserView::new(id, &user).with_event_count(counts[0])))
+        let (counts, missing) = self.event_counts(&[id])?;
+        let view = UserView::new(id, &user).with_event_count(counts[0]);
+        Ok(answer::found(&view.with_missing(missing)))
     }
 
-    /// How many events name each of these users, by one walk through the whole log.
-    fn event_counts<'i>(&self, ids: impl Iterator<Item = &'i str>) -> Result<Vec<u64>, Failure> {
-        let places: HashMap<&str, usize> = ids.zip(0..).collect();
+    /// How many events name each of these users, by one walk through the account's events; and how many
+    /// records were missing there.
+    fn event_counts(&self, ids: &[&str]) -> Result<(Vec<u64>, u64), Failure> {
+        let places: HashMap<&str, usize> = ids.iter().copied().zip(0..).collect();
         let mut counts = vec![0; places.len()];
+        let mut missing = 0;
         if !places.is_empty() {
-            self.walk(1..=Seq::MAX, Order::Ascending, &mut |_, record| {
+            let mut events = Selection::of(1..=Seq::MAX).events_of(self.account);
+            if let [id] = ids {
+                events.user_id = Some((*id).to_owned());
+            }
+            missing = self.walk(&events, Order::Ascending, &mut |_, record| {
                 if let Change::Event(event) = record.change
                     && event.account == self.account
                     && let Some(place) = event.user_id.and_then(|id| places.get(id))
@@ -158,20 +165,16 @@ impl Desk {
                 Ok(ControlFlow::Continue(()))
             })?;
         }
-        Ok(counts)
+        Ok((counts, missing))
     }
 
-    /// Walks through the log, unless the server stops meanwhile.
-    fn walk(
-        &self,
-        range: std::ops::RangeInclusive<Seq>,
-        order: Order,
-        visit: &mut dyn FnMut(Seq, &crate::model::Record<'_>) -> Step,
-    ) -> Result<(), Failure> {
-        self.store.scan(range, order, &mut |seq, record| {
+    /// Walks through what is selected, unless the server stops meanwhile. How many records were missing.
+    fn walk(&self, selection: &Selection, order: Order, visit: Visit<'_>) -> Result<u64, Failure> {
+        let missing = self.store.select(selection, order, &mut |seq, record| {
             if self.stopping.load(SeqCst) { Ok(ControlFlow::Break(())) } else { visit(seq, record) }
         })?;
-        self.check_stopping()
+        self.check_stopping()?;
+        Ok(missing.records)
     }
 
     fn users(&self, params: &Params<'_>) -> Result<Response, Failure> {
@@ -179,6 +182,8 @@ impl Desk {
         struct Page {
             users: Vec<Box<RawValue>>,
             next_cursor: Option<String>,
+            #[serde(skip_serializing_if = "is_zero")]
+            missing: u64,
         }
         let limit = params.limit()?;
         let wanted = params.text("q").map(|q| q.to_lowercase());
@@ -201,7 +206,8 @@ impl Desk {
                 ids.push(id);
             }
         }
-        let counts = self.event_counts(ids.iter().map(String::as_str))?;
+        let names: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let (counts, missing) = self.event_counts(&names)?;
         // Users are read again one by one and kept as text: parsed, one can take 50 times that.
         let mut users = Vec::new();
         let mut bytes = 0;
@@ -221,7 +227,7 @@ impl Desk {
             shown = Some(id);
         }
         let next_cursor = go_on_behind.map(|id| URL_SAFE_NO_PAD.encode(id));
-        Ok(answer::found(&Page { users, next_cursor }))
+        Ok(answer::found(&Page { users, next_cursor, missing }))
     }
 
     fn events(&self, params: &Params<'_>) -> Result<Response, Failure> {
@@ -229,6 +235,8 @@ impl Desk {
         struct Page {
             events: Vec<Box<RawValue>>,
             next_cursor: Option<String>,
+            #[serde(skip_serializing_if = "is_zero")]
+            missing: u64,
         }
         let limit = params.limit()?;
         let order = params.read("order", "`asc` or `desc`", |text| match text {
@@ -248,7 +256,8 @@ impl Desk {
         let (mut looked_at, mut bytes) = (0, 0);
         let mut last = 0;
         let mut more = false;
-        self.walk(range, order, &mut |seq, record| {
+        let selection = Selection::matching(&filter).within(range);
+        let missing = self.walk(&selection, order, &mut |seq, record| {
             let wanted = match &record.change {
                 Change::Event(event) if filter.wants(event) => Some(event),
                 _ => None,
@@ -272,7 +281,7 @@ impl Desk {
             Ok(ControlFlow::Continue(()))
         })?;
         let next_cursor = more.then(|| last.to_string());
-        Ok(answer::found(&Page { events, next_cursor }))
+        Ok(answer::found(&Page { events, next_cursor, missing }))
     }
 
     fn stats(&self, params: &Params<'_>) -> Result<Response, Failure> {
@@ -289,6 +298,8 @@ impl Desk {
             count: u64,
             users: usize,
             rows: Vec<Row<'a>>,
+            #[serde(skip_serializing_if = "is_zero")]
+            missing: u64,
         }
         #[derive(Default)]
         struct Tally {
@@ -313,7 +324,8 @@ impl Desk {
         let mut rows: BTreeMap<(i64, String), Tally> = BTreeMap::new();
         let mut all = Tally::default();
         let mut too_many = false;
-        self.walk(1..=Seq::MAX, Order::Ascending, &mut |_, record| {
+        let selection = Selection::matching(&filter);
+        let missing = self.walk(&selection, Order::Ascending, &mut |_, record| {
             if let Change::Event(event) = record.change
                 && filter.wants(&event)
             {
@@ -344,6 +356,7 @@ impl Desk {
                     users: tally.users.estimate(),
                 })
                 .collect(),
+            missing,
         }))
     }
 }

@@ -198,7 +198,13 @@ impl Asked {
             Deleted::User(id) => format!("user {id:?} and {events}"),
             Deleted::Events { .. } => events,
         };
-        format!("Erase {what}? This can't be undone. [y/N] ")
+        let damaged = match counted.missing {
+            0 => String::new(),
+            missing => {
+                format!(" ({missing} records are damaged and could not be looked at; see `verify`)")
+            }
+        };
+        format!("Erase {what}{damaged}? This can't be undone. [y/N] ")
     }
 }
 

@@ -1,4 +1,4 @@
-//! `import`: lines of a file into the store.
+//! `import`: lines of a file, or rows of a table as such, into the store.
 //!
 //! ```text
 //! file ──source──> chunks ──feed──> the store's side (`commands::Import`)
@@ -10,6 +10,7 @@
 mod bar;
 mod chunks;
 mod rejected;
+mod rows;
 mod source;
 
 use std::io::{self, Write};
@@ -29,6 +30,7 @@ use crate::keeper::Keeper;
 use bar::Bar;
 use chunks::Chunks;
 use rejected::Rejected;
+use rows::Rows;
 use source::{Input, Source};
 
 /// Chunks that may be sent before the first of them is answered.
@@ -46,7 +48,7 @@ pub(super) struct Import {
     #[argh(positional, from_str_fn(exported))]
     what: Exported,
 
-    /// a file of JSON lines; - or nothing for standard input
+    /// a file of JSON lines or in Parquet; - or nothing for standard input
     #[argh(positional)]
     file: Option<PathBuf>,
 
@@ -66,19 +68,14 @@ impl Import {
         let name =
             file.as_deref().map_or("standard input".into(), |file| file.display().to_string());
         let unreadable = |error: io::Error| Exit::Failed(format!("can't read {name}: {error}"));
-        let mut source = match Input::open(file.as_deref()).map_err(unreadable)? {
-            Input::Lines(lines) => lines,
-            Input::Parquet => {
-                return Err(Exit::Failed(format!(
-                    "{name} is a Parquet file, and import takes lines of JSON; \
-                     write it as JSON lines first"
-                )));
-            }
+        let mut source: Box<dyn Source> = match Input::open(file.as_deref()).map_err(unreadable)? {
+            Input::Lines(lines) => Box::new(lines),
+            Input::Table(table) => Box::new(Rows::new(what, table)),
         };
         let command = Command::Import(commands::Import { what, account });
         let mut work = Work {
             what,
-            source: &mut source,
+            source: source.as_mut(),
             rejected: Rejected::beside(file.as_deref().filter(|file| Input::is_file(file))),
         };
         let dir = data_dir(data);
@@ -127,7 +124,7 @@ impl Work<'_> {
     }
 
     fn run(&mut self, name: &str, dir: &Path, call: &Call) -> Result<(), Exit> {
-        let bar = Bar::new(self.source.end());
+        let bar = Bar::new(self.source.end(), self.source.unit());
         let (greet, greeted) = bounded(1);
         let (send, sent) = bounded(AHEAD_MAX);
         let chunks = Chunks::new(self.source, chunk_bounds(self.what));

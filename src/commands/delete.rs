@@ -8,6 +8,7 @@ use super::{Context, Delete, Deleted, Failure, accounts};
 use crate::clock;
 use crate::erasing::Target;
 use crate::model::{AccountId, Date, EventFilter, Id};
+use crate::view::is_zero;
 
 /// How much was erased, or would be. Travels as a line of JSON, so that whoever asked can ask a
 /// person back.
@@ -18,13 +19,16 @@ pub struct Counted {
     pub users: Option<u64>,
     /// Events.
     pub events: u64,
+    /// Records that could not be looked at, since they are damaged: some may belong to it.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub missing: u64,
 }
 
 impl Counted {
     /// Whether there was nothing to erase.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
-        self.users.unwrap_or_default() == 0 && self.events == 0
+        self.users.unwrap_or_default() == 0 && self.events == 0 && self.missing == 0
     }
 
     /// Writes it as `key=value` lines, or as one JSON object.
@@ -41,6 +45,9 @@ impl Counted {
             writeln!(out, "users={users}")?;
         }
         writeln!(out, "events={}", self.events)?;
+        if self.missing > 0 {
+            writeln!(out, "missing={}", self.missing)?;
+        }
         Ok(())
     }
 }
@@ -55,7 +62,7 @@ impl Delete {
             context.writer.submit_and_wait(vec![target.draft(clock::now())])?;
         }
         let users = matches!(self.what, Deleted::User(_)).then_some(count.users);
-        Ok(Counted { users, events: count.events })
+        Ok(Counted { users, events: count.events, missing: count.missing })
     }
 }
 

@@ -24,9 +24,10 @@ impl Export {
         };
         let mut out = BufWriter::with_capacity(BUFFER_BYTES, out);
         // Whoever has enough of it closes the output.
-        export::write(context.store, &what, self.format, &|| false, &mut out)?;
+        let written = export::write(context.store, &what, self.format, &|| false, &mut out);
+        // What is there despite an error is of use.
         out.flush()?;
-        Ok(())
+        Ok(written?)
     }
 }
 

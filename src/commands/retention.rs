@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use super::{Context, Failure, accounts};
 use crate::clock;
+use crate::model::erasure::Scope;
 use crate::model::{Account, Change, Erasures, Seq};
 use crate::retention::{DAYS_MAX, expired};
-use crate::store::{Draft, Error, Order};
+use crate::store::{Draft, Error, Order, Selection};
 use crate::view::EventView;
 
 /// An account's retention as a person sees it.
@@ -91,12 +92,19 @@ pub(super) fn try_out(
     struct Going {
         events: u64,
         bytes: u64,
+        #[serde(skip_serializing_if = "crate::view::is_zero")]
+        missing: u64,
     }
     let account = accounts::named(context, Some(name))?;
     let mut going = Going::default();
     if let Some(days) = days {
-        let erasure = Erasures::of(account.id, expired(days, clock::now()));
-        context.store.scan(1..=Seq::MAX, Order::Ascending, &mut |seq, record| {
+        let scope = expired(days, clock::now());
+        let erasure = Erasures::of(account.id, scope);
+        let mut events = Selection::of(1..=Seq::MAX).events_of(account.id);
+        if let Scope::Expired { before } = scope {
+            events.to = Some(before);
+        }
+        let missing = context.store.select(&events, Order::Ascending, &mut |seq, record| {
             if let Change::Event(event) = &record.change
                 && erasure.take(seq, record)
             {
@@ -109,11 +117,15 @@ pub(super) fn try_out(
             }
             Ok(ControlFlow::Continue(()))
         })?;
+        going.missing = missing.records;
     }
     if json {
         return write_json(&going, out);
     }
     writeln!(out, "events={}\nbytes={}", going.events, going.bytes)?;
+    if going.missing > 0 {
+        writeln!(out, "missing={}", going.missing)?;
+    }
     Ok(())
 }
 

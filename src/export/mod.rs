@@ -6,6 +6,7 @@
 
 mod csv;
 mod jsonl;
+mod parquet;
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -60,11 +61,20 @@ impl Format {
         }
     }
 
-    fn sink<'o>(self, what: &Wanted, out: &'o mut dyn Write) -> Result<Box<dyn Sink + 'o>, Error> {
+    fn sink<'o>(
+        self,
+        store: &Store,
+        what: &Wanted,
+        out: &'o mut dyn Write,
+    ) -> Result<Box<dyn Sink + 'o>, Error> {
         Ok(match self {
             Format::Jsonl => Box::new(jsonl::Jsonl::new(out)),
             Format::Csv => Box::new(csv::Csv::new(what.kind(), out)?),
-            Format::Parquet => return Err(Error::Unavailable(self)),
+            Format::Parquet => {
+                let (accounts, account) = (store.accounts(), what.account());
+                let name = accounts.get(account).map_or("", |account| account.name.as_str());
+                Box::new(parquet::Parquet::new(what.kind(), account, name, out)?)
+            }
         })
     }
 }
@@ -116,6 +126,15 @@ impl Wanted {
             Wanted::Users(..) => Exported::Users,
         }
     }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn account(&self) -> AccountId {
+        match self {
+            Wanted::Events(filter) => filter.account,
+            Wanted::Users(account, _) => *account,
+        }
+    }
 }
 
 /// Why an export ended before its end.
@@ -127,17 +146,12 @@ pub enum Error {
     /// What was to be written could not be.
     #[error("can't write the output: {0}")]
     Output(#[from] io::Error),
-    /// Damaged segments held some of it; all the rest is written.
-    #[error(
-        "all but {0} records was exported; they lie in damaged segments, which `triggerly verify` names; restore a backup"
-    )]
-    Missing(u64),
     /// It was told to stop.
     #[error("the export was stopped before its end; ask again")]
     Stopped,
-    /// This program doesn't write the format.
-    #[error("this version doesn't write {} yet; take jsonl or csv", .0.name())]
-    Unavailable(Format),
+    /// Everything was written but what is damaged.
+    #[error("the export is not whole: {0}")]
+    Missing(Missing),
 }
 
 /// What a format is told. It writes to the output as it goes.
@@ -157,7 +171,8 @@ trait Sink {
 /// record it asks whether to `stop`.
 ///
 /// # Errors
-/// [`Error`]; what was written is cut short then.
+/// [`Error`]; what was written is cut short then, but with [`Error::Missing`]: all that can still be read
+/// was written.
 pub fn write(
     store: &Store,
     what: &Wanted,
@@ -165,7 +180,7 @@ pub fn write(
     stop: &dyn Fn() -> bool,
     out: &mut dyn Write,
 ) -> Result<(), Error> {
-    let mut sink = format.sink(what, out)?;
+    let mut sink = format.sink(store, what, out)?;
     let mut missing = Missing::default();
     match what {
         Wanted::Events(filter) => missing = events(store, filter, stop, sink.as_mut())?,
@@ -185,8 +200,7 @@ pub fn write(
         }
     }
     sink.finish()?;
-    // Known only now; whoever has the rest is to know that it isn't all.
-    if missing.records > 0 { Err(Error::Missing(missing.records)) } else { Ok(()) }
+    if missing.is_nothing() { Ok(()) } else { Err(Error::Missing(missing)) }
 }
 
 fn events(
@@ -196,7 +210,7 @@ fn events(
     sink: &mut dyn Sink,
 ) -> Result<Missing, Error> {
     let mut written = Ok(());
-    let selection = Selection::of(1..=Seq::MAX).events_of(filter.account);
+    let selection = Selection::matching(filter);
     let missing = store.select(&selection, Order::Ascending, &mut |seq, record| {
         if stop() {
             written = Err(Error::Stopped);

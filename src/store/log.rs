@@ -3,11 +3,13 @@
 //! Everything above it (committer, state, readers) asks for no more than [`Log`], so that another
 //! engine can hold it one day. Here it lies in tiers: see `tiers`.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::ops::{ControlFlow, RangeInclusive};
 
 use super::Error;
 use super::batch::EncodedBatch;
-use crate::model::{AccountId, Date, Record, Seq};
+use crate::model::{AccountId, Date, EventFilter, Record, Seq};
 
 /// In which order records are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,13 +78,68 @@ impl Selection {
         let kind = Some(Kind::Events);
         Selection { account: Some(account), kind, controls: false, ..self }
     }
+
+    /// The events that a filter may want, wherever they lie.
+    #[must_use]
+    pub fn matching(filter: &EventFilter) -> Selection {
+        let EventFilter { account, kind: _, user_id, from, to } = filter;
+        let all = Selection::of(1..=Seq::MAX).events_of(*account);
+        Selection { user_id: user_id.clone(), from: *from, to: *to, ..all }
+    }
+
+    /// The same, within a range.
+    #[must_use]
+    pub fn within(self, range: RangeInclusive<Seq>) -> Selection {
+        Selection { range, ..self }
+    }
 }
 
-/// What could not be read and was left out, since it is damaged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What could not be read and was left out, since it is damaged. Shown, it is a sentence for the person
+/// who runs it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Missing {
-    /// Records, at the most.
+    /// Records, at the most: what was looked for need not have been among them.
     pub records: u64,
+    /// The files under `segments/` that are damaged.
+    pub files: BTreeSet<String>,
+}
+
+impl Missing {
+    /// Whether nothing was left out.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.records == 0
+    }
+
+    /// Adds records of a file.
+    pub(super) fn add(&mut self, records: u64, file: String) {
+        self.records += records;
+        self.files.insert(file);
+    }
+
+    /// Adds what was missing elsewhere.
+    pub(super) fn join(&mut self, other: Missing) {
+        self.records += other.records;
+        self.files.extend(other.files);
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// Files that are named.
+        const NAMED_MAX: usize = 3;
+        let records = if self.records == 1 { "record" } else { "records" };
+        write!(f, "up to {} {records} could not be read, because of damage in ", self.records)?;
+        for (number, file) in self.files.iter().take(NAMED_MAX).enumerate() {
+            let comma = if number > 0 { ", " } else { "" };
+            write!(f, "{comma}segments/{file}")?;
+        }
+        match self.files.len().saturating_sub(NAMED_MAX) {
+            0 => {}
+            others => write!(f, " and {others} more")?,
+        }
+        f.write_str("; `triggerly verify` tells what to do")
+    }
 }
 
 /// An append-only sequence of records.

@@ -1,7 +1,7 @@
 //! Reading: users and accounts by key, records by `seq`, always streamed.
 
 use std::fs;
-use std::ops::{ControlFlow, RangeInclusive};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::log::{Log, Missing, Order, Selection, Step, Visit};
@@ -59,19 +59,6 @@ impl Store {
         self.tiers.hot().state.imports(account, users)
     }
 
-    /// Shows `visit` the durable records of `range` in order, until it says to stop.
-    ///
-    /// # Errors
-    /// As [`Store::select`].
-    pub fn scan(
-        &self,
-        range: RangeInclusive<Seq>,
-        order: Order,
-        visit: Visit<'_>,
-    ) -> Result<(), Error> {
-        self.select(&Selection::of(range), order, visit).map(drop)
-    }
-
     /// Shows `visit` the durable records that are selected, in order, until it says to stop. What is
     /// erased isn't among them. Says how much was left out because it is damaged.
     ///
@@ -112,7 +99,8 @@ impl Store {
         let view = self.tiers.view();
         let mut events = view.all().map(|sealed| sealed.summary.events).sum();
         let from = view.position.sealed_through + 1;
-        self.scan(from..=Seq::MAX, Order::Ascending, &mut |_, record| {
+        let hot = Selection::of(from..=Seq::MAX);
+        self.select(&hot, Order::Ascending, &mut |_, record| {
             events += u64::from(matches!(record.change, crate::model::Change::Event(_)));
             Ok(ControlFlow::Continue(()))
         })?;

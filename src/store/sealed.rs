@@ -106,11 +106,13 @@ impl<'t> Sources<'t> {
 
     /// What was left out.
     pub fn missing(&self) -> Missing {
-        let of = |source: &Source<'_>| match source {
-            Source::Segments(walk) => walk.missing.records,
-            Source::Controls(_) => 0,
-        };
-        Missing { records: self.sources.iter().map(of).sum() }
+        let mut missing = Missing::default();
+        for source in &self.sources {
+            if let Source::Segments(walk) = source {
+                missing.join(walk.missing.clone());
+            }
+        }
+        missing
     }
 }
 
@@ -295,7 +297,7 @@ impl<'t> Walk<'t> {
                         self.open = Some(Open { segment, sealed, groups });
                     }
                     Err(error) => {
-                        self.missing.records += sealed.rows();
+                        self.missing.add(sealed.rows(), sealed.name());
                         self.tiers.note_damage(sealed.name(), &error.to_string());
                         continue;
                     }
@@ -315,7 +317,7 @@ impl<'t> Walk<'t> {
                 Ok(None) => {}
                 Err(error) => {
                     let rows = open.segment.groups().get(group).map_or(0, |group| group.rows);
-                    self.missing.records += rows as u64;
+                    self.missing.add(rows, open.sealed.name());
                     self.tiers.note_damage(open.sealed.name(), &error.to_string());
                 }
             }

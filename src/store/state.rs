@@ -397,7 +397,7 @@ pub(super) fn rebuild<'s>(
                 controls: false,
                 ..Selection::of(1..=sealed_through)
             };
-            missing.records += replay.read(log, &users, Some(&view.erasures))?.records;
+            missing.join(replay.read(log, &users, Some(&view.erasures))?);
         }
     }
     replay.last = replay.last.max(sealed_through);

@@ -63,7 +63,7 @@ fn user_text(store: &Store, id: &str) -> Option<String> {
 fn names(store: &Store, range: RangeInclusive<Seq>, order: Order) -> Vec<(Seq, String)> {
     let mut names = Vec::new();
     store
-        .scan(range, order, &mut |seq, record| {
+        .select(&Selection::of(range), order, &mut |seq, record| {
             names.push((
                 seq,
                 match record.change {
@@ -383,7 +383,7 @@ proptest! {
             prop_assert_eq!(&names(&store, from..=to, order), &expected);
             if let Some(stop_after) = stop_after {
                 let mut seen = 0;
-                store.scan(from..=to, order, &mut |_, _| {
+                store.select(&Selection::of(from..=to), order, &mut |_, _| {
                     seen += 1;
                     Ok(if seen > stop_after { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
                 }).unwrap();
@@ -450,7 +450,8 @@ fn a_damaged_entry_is_named_and_does_not_panic() {
     let mut bent = value.to_vec();
     bent[7] ^= 1;
     log.insert(&key, bent).unwrap();
-    let error = store.scan(1..=9, Order::Ascending, &mut |_, _| Ok(ControlFlow::Continue(())));
+    let all = Selection::of(1..=9);
+    let error = store.select(&all, Order::Ascending, &mut |_, _| Ok(ControlFlow::Continue(())));
     assert!(matches!(&error, Err(Error::Damaged { .. })), "{error:?}");
     log.insert(&key, value).unwrap();
 

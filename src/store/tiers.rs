@@ -241,7 +241,7 @@ impl Tiers {
             if from <= sealed_through {
                 let part = Selection { range: from..=end.min(sealed_through), ..selection.clone() };
                 let (flow, left_out) = self.read_sealed(&view, &part, Order::Ascending, visit)?;
-                missing.records += left_out.records;
+                missing.join(left_out);
                 if flow.is_break() {
                     return Ok(missing);
                 }

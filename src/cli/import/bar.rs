@@ -5,10 +5,18 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use super::source::Unit;
+
 /// Between two looks at the clock.
 const TICK: Duration = Duration::from_millis(200);
 
-const TEMPLATE: &str = "{bar:32} {bytes}/{total_bytes}, {msg}, {left} left";
+/// How it looks, by what is counted.
+fn template(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Bytes => "{bar:32} {bytes}/{total_bytes}, {msg}, {left} left",
+        Unit::Rows => "{bar:32} {human_pos}/{human_len} rows, {msg}, {left} left",
+    }
+}
 
 /// A progress bar on standard error, if that is a terminal.
 pub(super) struct Bar {
@@ -17,18 +25,18 @@ pub(super) struct Bar {
 }
 
 impl Bar {
-    /// For so many bytes.
-    pub fn new(bytes: u64) -> Bar {
+    /// For so many bytes or rows.
+    pub fn new(end: u64, unit: Unit) -> Bar {
         let target = if io::stderr().is_terminal() {
             ProgressDrawTarget::stderr()
         } else {
             ProgressDrawTarget::hidden()
         };
-        let bar = ProgressBar::with_draw_target(Some(bytes), target);
+        let bar = ProgressBar::with_draw_target(Some(end), target);
         let left = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
             let _ = write!(out, "{} s", state.eta().as_secs());
         };
-        if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
+        if let Ok(style) = ProgressStyle::with_template(template(unit)) {
             bar.set_style(style.with_key("left", left));
         }
         bar.enable_steady_tick(TICK);

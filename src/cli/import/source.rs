@@ -7,6 +7,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use crate::store::segment::Table;
+
 /// Bytes read at a time.
 const BUFFER_BYTES: usize = 128 * 1024;
 
@@ -24,7 +26,7 @@ pub(super) trait Source: Send {
         overflow: &mut dyn FnMut(&[u8]),
     ) -> io::Result<Line>;
 
-    /// Where the next line begins, in bytes, as far as can be said; for [`Source::go_to`].
+    /// Where the next line begins; for [`Source::go_to`].
     fn place(&self) -> u64;
 
     /// Goes to a place.
@@ -32,6 +34,16 @@ pub(super) trait Source: Send {
 
     /// The place behind the last line.
     fn end(&self) -> u64;
+
+    /// What places are counted in.
+    fn unit(&self) -> Unit;
+}
+
+/// What tells how far an input was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    Bytes,
+    Rows,
 }
 
 /// What was read.
@@ -51,8 +63,8 @@ pub(super) enum Line {
 pub(super) enum Input {
     /// Lines of text.
     Lines(Lines),
-    /// Something else.
-    Parquet,
+    /// Rows of a table.
+    Table(Table),
 }
 
 impl Input {
@@ -73,7 +85,9 @@ impl Input {
         (&mut file).take(PARQUET.len() as u64).read_to_end(&mut begin)?;
         file.seek(SeekFrom::Start(0))?;
         if begin == PARQUET {
-            return Ok(Input::Parquet);
+            let name = path.unwrap_or(Path::new("standard input"));
+            let unfit = |error| io::Error::other(format!("it begins as Parquet, but {error}"));
+            return Ok(Input::Table(Table::of(file, name).map_err(unfit)?));
         }
         let end = file.metadata()?.len();
         let reader = BufReader::with_capacity(BUFFER_BYTES, file);
@@ -150,6 +164,10 @@ impl<R: Read + Seek + Send> Source for Lines<R> {
 
     fn end(&self) -> u64 {
         self.end
+    }
+
+    fn unit(&self) -> Unit {
+        Unit::Bytes
     }
 }
 

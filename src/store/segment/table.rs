@@ -88,8 +88,16 @@ impl Table {
     /// # Errors
     /// [`SegmentError::Io`] if it can't be read, [`SegmentError::Damaged`] if it isn't Parquet.
     pub fn open(path: &Path) -> Result<Table, SegmentError> {
+        let file = File::open(path).map_err(|source| io_error("open", path, source))?;
+        Table::of(file, path)
+    }
+
+    /// The same of a file that is open, and that is called so.
+    ///
+    /// # Errors
+    /// As [`Table::open`].
+    pub fn of(file: File, path: &Path) -> Result<Table, SegmentError> {
         let io = |source| io_error("open", path, source);
-        let file = File::open(path).map_err(io)?;
         let len = file.metadata().map_err(io)?.len();
         let tail = read_tail(&file, path, len, None)?;
         let metadata = caught(|| parse_tail(&tail)).map_err(|Fault(why)| {
@@ -114,6 +122,18 @@ impl Table {
         &self,
         visit: &mut dyn FnMut(EventRow<'_>) -> ControlFlow<()>,
     ) -> Result<(), SegmentError> {
+        self.events_behind(0, visit)
+    }
+
+    /// The same, but for so many rows at the beginning. Whole row groups of them aren't decoded.
+    ///
+    /// # Errors
+    /// As [`Table::events`].
+    pub fn events_behind(
+        &self,
+        rows: u64,
+        visit: &mut dyn FnMut(EventRow<'_>) -> ControlFlow<()>,
+    ) -> Result<(), SegmentError> {
         use Wanted::{Moments, Numbers, Texts};
         let columns = [
             ("type", Texts),
@@ -126,6 +146,7 @@ impl Table {
             ("via", Texts),
         ];
         self.scan(
+            rows,
             columns,
             |row, at, [kind, seq, record, user_id, date, received_at, attributes, via]| {
                 Ok(visit(EventRow {
@@ -151,6 +172,18 @@ impl Table {
         &self,
         visit: &mut dyn FnMut(UserRow<'_>) -> ControlFlow<()>,
     ) -> Result<(), SegmentError> {
+        self.users_behind(0, visit)
+    }
+
+    /// The same, but for so many rows at the beginning.
+    ///
+    /// # Errors
+    /// As [`Table::users`].
+    pub fn users_behind(
+        &self,
+        rows: u64,
+        visit: &mut dyn FnMut(UserRow<'_>) -> ControlFlow<()>,
+    ) -> Result<(), SegmentError> {
         use Wanted::{Moments, Texts};
         let columns = [
             ("id", Texts),
@@ -159,7 +192,7 @@ impl Table {
             ("created_at", Moments),
             ("updated_at", Moments),
         ];
-        self.scan(columns, |row, at, [id, email, attributes, created_at, updated_at]| {
+        self.scan(rows, columns, |row, at, [id, email, attributes, created_at, updated_at]| {
             Ok(visit(UserRow {
                 row,
                 id: id.text(at)?,
@@ -171,22 +204,24 @@ impl Table {
         })
     }
 
-    /// Decodes these columns, of which the first must be there, and shows them row by row.
+    /// Decodes these columns, of which the first must be there, and shows them row by row, from behind so
+    /// many rows on.
     fn scan<const N: usize>(
         &self,
+        behind: u64,
         columns: [(&str, Wanted); N],
         mut visit: impl FnMut(u64, usize, &[Cells; N]) -> Result<ControlFlow<()>, Fault>,
     ) -> Result<(), SegmentError> {
         let mut row = 0;
-        self.scan_to(&mut row, columns, &mut visit).map_err(|Fault(why)| SegmentError::Unfit {
-            place: format!("{}, row {}", self.path.display(), row + 1),
-            why,
+        self.scan_to(&mut row, behind, columns, &mut visit).map_err(|Fault(why)| {
+            SegmentError::Unfit { place: format!("{}, row {}", self.path.display(), row + 1), why }
         })
     }
 
     fn scan_to<const N: usize>(
         &self,
         row: &mut u64,
+        behind: u64,
         columns: [(&str, Wanted); N],
         visit: &mut impl FnMut(u64, usize, &[Cells; N]) -> Result<ControlFlow<()>, Fault>,
     ) -> Result<(), Fault> {
@@ -194,18 +229,22 @@ impl Table {
             return Err(Fault(format!("it has no column `{}`", columns[0].0)));
         }
         for group in self.metadata.row_groups() {
+            let mut left = usize::try_from(group.num_rows()).unwrap_or(0);
+            if row.saturating_add(left as u64) <= behind {
+                *row += left as u64;
+                continue;
+            }
             let mut cells = [const { Cells::Absent }; N];
             for (cells, (name, wanted)) in cells.iter_mut().zip(columns) {
                 if let Some(column) = self.find(name)? {
                     *cells = caught(|| Cells::open(&self.source, group, column, wanted))?;
                 }
             }
-            let mut left = usize::try_from(group.num_rows()).unwrap_or(0);
             while left > 0 {
                 let batch = left.min(BATCH_ROWS);
                 caught(|| cells.iter_mut().try_for_each(|cells| cells.load(batch)))?;
                 for at in 0..batch {
-                    if visit(*row + 1, at, &cells)?.is_break() {
+                    if *row >= behind && visit(*row + 1, at, &cells)?.is_break() {
                         return Ok(());
                     }
                     *row += 1;
