@@ -22,7 +22,7 @@ use support::server::{triggerly, verb};
 use support::{Server, files, merge};
 use tempfile::TempDir;
 use triggerly::model::{AccountId, Change, Record, Seq};
-use triggerly::store::{Order, Store};
+use triggerly::store::{Order, Selection, Store};
 
 /// Where `compact` can end, and how many times it comes there with the store of [`Prepared`].
 const OF_COMPACT: [(&str, u32); 12] = [
@@ -295,7 +295,7 @@ impl Prepared {
             }
             Ok(ControlFlow::Continue(()))
         };
-        store.scan(1..=Seq::MAX, Order::Ascending, &mut visit).unwrap();
+        store.select(&Selection::of(1..=Seq::MAX), Order::Ascending, &mut visit).unwrap();
         for name in ACCOUNTS {
             let account = store.accounts().by_name(name).unwrap().id;
             let mut found = found.remove(&account).unwrap_or_default();

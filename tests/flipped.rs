@@ -357,8 +357,8 @@ fn each_byte_of_the_segments() {
     let mut flipped = 0;
     for (name, bytes) in segments {
         let file = File::options().write(true).open(dir.path().join(name)).unwrap();
-        for at in 0..bytes.len() {
-            file.write_all_at(&[bytes[at] ^ 1 << (at % 8)], at as u64).unwrap();
+        for (at, byte) in bytes.iter().enumerate() {
+            file.write_all_at(&[byte ^ 1 << (at % 8)], at as u64).unwrap();
             let findings = verify(&store).expect("it goes on");
             let told = findings.iter().any(|finding| Path::new(&finding.place) == name);
             assert!(told, "byte {at} of {name:?}: {findings:?}");
@@ -369,7 +369,7 @@ fn each_byte_of_the_segments() {
                 now.iter().all(|line| before.contains(line)),
                 "byte {at} of {name:?}: {now:#?}"
             );
-            file.write_all_at(&[bytes[at]], at as u64).unwrap();
+            file.write_all_at(&[*byte], at as u64).unwrap();
             flipped += 1;
         }
     }

@@ -147,7 +147,7 @@ impl<W: Write> Sections<W> {
 struct Snapshot {
     last_seq: Seq,
     view: Arc<View>,
-    entries: Vec<(Vec<u8>, Vec<u8>)>,
+    entries: Vec<manifest::Entry>,
     /// The hot end's batches as sections, and where they end.
     spool: File,
 }

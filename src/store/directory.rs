@@ -18,6 +18,9 @@ const FORMAT_PREFIX: &str = "triggerly store ";
 /// What `FORMAT` holds while a store is put together.
 const UNFINISHED: &str = "triggerly restore, not finished\n";
 
+/// Where verifying builds what it compares with.
+pub(super) const SCRATCH: &str = "verify";
+
 /// Says which generation of sled is in force; without it, it is the first.
 const CURRENT_FILE: &str = "CURRENT";
 
@@ -207,9 +210,8 @@ impl Directory {
         let entries = fs::read_dir(&self.path).map_err(Error::io("read", &self.path))?;
         for path in entries.flatten().map(|entry| entry.path()) {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            let removed = if generation(name).is_some() && path != current {
-                fs::remove_dir_all(&path)
-            } else if name == "verify" || name == "spool" {
+            let left_over = generation(name).is_some() && path != current;
+            let removed = if left_over || name == SCRATCH {
                 fs::remove_dir_all(&path)
             } else if name.ends_with(".new") {
                 fs::remove_file(&path)

@@ -224,17 +224,20 @@ pub(super) fn holes(
     Ok(())
 }
 
+/// A key and its value, as they lie.
+pub(super) type Entry = (Vec<u8>, Vec<u8>);
+
 /// The entries of erasures that aren't done at rest yet, as they lie.
-pub(super) fn erasure_entries(tree: &Tree) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+pub(super) fn erasure_entries(tree: &Tree) -> Result<Vec<Entry>, Error> {
     entries(tree, |kind| kind == ERASURE)
 }
 
 /// All other entries, as they lie. Whoever keeps others from compacting gets those of one state.
-pub(super) fn other_entries(tree: &Tree) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+pub(super) fn other_entries(tree: &Tree) -> Result<Vec<Entry>, Error> {
     entries(tree, |kind| kind != ERASURE)
 }
 
-fn entries(tree: &Tree, wanted: impl Fn(u8) -> bool) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+fn entries(tree: &Tree, wanted: impl Fn(u8) -> bool) -> Result<Vec<Entry>, Error> {
     let mut entries = Vec::new();
     for entry in tree.iter() {
         let (key, value) = entry.map_err(Error::sled("read the manifest"))?;

@@ -7,6 +7,7 @@
 //! one knows that it was overtaken, takes the newer view and goes on where it was.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -102,9 +103,10 @@ impl Tiers {
     /// Notes that a file is damaged. Says so once.
     pub fn note_damage(&self, file: String, why: &str) {
         let mut damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
-        if !damage.contains_key(&file) {
+        if let Entry::Vacant(place) = damage.entry(file) {
+            let file = place.key();
             log::error!("segments/{file} is damaged and left out: {why}; see `triggerly verify`");
-            damage.insert(file, why.to_owned());
+            place.insert(why.to_owned());
         }
     }
 

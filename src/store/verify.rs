@@ -14,6 +14,7 @@ use std::ops::ControlFlow;
 use std::sync::PoisonError;
 
 use super::compactor::Pace;
+use super::directory::SCRATCH;
 use super::hot::Hot;
 use super::log::Order;
 use super::manifest::{self, Sealed, View};
@@ -251,7 +252,7 @@ impl Store {
         verified: &mut Verified,
         report: &mut dyn FnMut(Finding),
     ) -> Result<(), Error> {
-        let path = self.dir().join("verify");
+        let path = self.dir().join(SCRATCH);
         if path.exists() {
             fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
         }
@@ -322,7 +323,7 @@ fn compare(
             return Ok(suspects);
         }
         verified.keys += 1;
-        if verified.keys % 4_096 == 0 {
+        if verified.keys.is_multiple_of(4_096) {
             check(pace)?;
         }
         let order = match (&one, &other) {
