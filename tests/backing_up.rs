@@ -22,7 +22,7 @@ use support::furnished::{furnish, last_seq, run, text, track_event};
 use support::server::{triggerly, verb};
 use support::{Server, base64, escape, merge};
 use triggerly::model::{AccountId, Change, Seq, json};
-use triggerly::store::{Order, Store};
+use triggerly::store::{Order, Selection, Store};
 
 /// How long what has to come may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -78,7 +78,7 @@ fn replayed(store: &Store, last_seq: Seq) -> Users {
     let mut users = Users::new();
     let object = |text: &str| serde_json::from_str::<Map<String, Value>>(text).expect("an object");
     store
-        .scan(1..=last_seq, Order::Ascending, &mut |_, record| {
+        .select(&Selection::of(1..=last_seq), Order::Ascending, &mut |_, record| {
             if let Change::User(patch) = record.change {
                 let at = record.received_at.millis();
                 let user = users.entry(patch.id.to_owned()).or_insert((Map::new(), at, at));
