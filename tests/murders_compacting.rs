@@ -29,7 +29,7 @@ use support::random::Random;
 use support::server::verb;
 use support::{Server, base64, escape, files, merge};
 use triggerly::model::{Change, Record, Seq};
-use triggerly::store::{Order, Store};
+use triggerly::store::{Order, Selection, Store};
 
 const ACCOUNTS: [&str; 2] = ["default", "other"];
 
@@ -471,7 +471,7 @@ impl Book {
             }
             Ok(ControlFlow::Continue(()))
         };
-        store.scan(1..=Seq::MAX, Order::Ascending, &mut visit).unwrap();
+        store.select(&Selection::of(1..=Seq::MAX), Order::Ascending, &mut visit).unwrap();
         for (seq, record) in log.range(..=self.last_seq) {
             assert_eq!(self.log.get(seq), Some(record), "{seq} has changed, or has come back");
         }
