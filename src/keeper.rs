@@ -100,8 +100,10 @@ fn keep(
 ) -> bool {
     if looked_at.is_none_or(|at| at.elapsed() >= RETENTION_EVERY) {
         *looked_at = Some(Instant::now());
-        if let Err(error) = expire(store, writer) {
-            log::error!("looking for events that are too old failed: {error}");
+        match expire(store, writer) {
+            // It is looked again after the next start.
+            Ok(()) | Err(Error::Refused(Refusal::ShuttingDown)) => {}
+            Err(error) => log::error!("looking for events that are too old failed: {error}"),
         }
     }
     let last = std::cell::Cell::new(Instant::now());
