@@ -25,7 +25,7 @@ pub(super) enum Effect {
     Make { name: AccountName, api_token: ApiToken, secret_hash: SecretHash, at: Date },
     Rotate { account: AccountId, api_token: Option<ApiToken>, secret_hash: Option<SecretHash> },
     Retain { account: AccountId, days: Option<u32> },
-    Erase { account: AccountId, scope: Scope, user: Option<Id> },
+    Erase { account: AccountId, scope: Scope, user: Option<Id>, at: Date },
     Import { account: AccountId, progress: Progress },
 }
 
@@ -80,7 +80,7 @@ impl Draft {
     #[must_use]
     pub fn user_erasure(account: AccountId, id: Id, at: Date) -> Draft {
         let scope = Scope::User(Digest::of_user(account, id.as_str()));
-        let effect = Effect::Erase { account, scope, user: Some(id) };
+        let effect = Effect::Erase { account, scope, user: Some(id), at };
         Draft::new(Change::Erased { account, scope }, at, effect)
     }
 
@@ -88,7 +88,7 @@ impl Draft {
     #[must_use]
     pub fn event_erasure(account: AccountId, scope: Scope, at: Date) -> Draft {
         debug_assert!(!matches!(scope, Scope::User(_)), "a user has its own way");
-        let effect = Effect::Erase { account, scope, user: None };
+        let effect = Effect::Erase { account, scope, user: None, at };
         Draft::new(Change::Erased { account, scope }, at, effect)
     }
 

@@ -98,7 +98,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::model::{Accounts, Seq};
 use fatal::Fatal;
@@ -204,6 +204,8 @@ pub struct Store {
     uncounted: Mutex<Option<Seq>>,
     /// Whether what is sealed was looked through since the store was opened.
     looked_through: AtomicBool,
+    /// When it was last tried to erase at rest.
+    erasing_tried: Mutex<Option<Instant>>,
     /// What was seen when expired events were last looked for: the newest erasure, how far it was sealed.
     expired_looked_at: Mutex<(Seq, Seq)>,
     /// Bytes of sled's file when it was last looked at whether that is too much.
@@ -271,6 +273,7 @@ impl Store {
             compacting: Mutex::default(),
             uncounted: Mutex::new(Some(last_seq)),
             looked_through: AtomicBool::new(false),
+            erasing_tried: Mutex::default(),
             expired_looked_at: Mutex::default(),
             bloat_looked_at: AtomicU64::new(0),
             fatal: Fatal::default(),

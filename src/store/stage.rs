@@ -12,10 +12,9 @@ use super::log::Log;
 use super::outcome::{Receipt, Refusal};
 use super::state::{Pending, Registry, Undo, rotated};
 use super::{Error, Store};
-use crate::clock;
 use crate::model::erasure::Scope;
 use crate::model::limits::ACCOUNTS_MAX;
-use crate::model::{Account, AccountId, Accounts, Change, Record, Seq};
+use crate::model::{Account, AccountId, Accounts, Change, Date, Record, Seq};
 
 /// What was taken so far, and the state that follows from it.
 pub(super) struct Stage<'s> {
@@ -25,7 +24,15 @@ pub(super) struct Stage<'s> {
     pending: Pending<'s>,
     accounts: Arc<Accounts>,
     accounts_changed: bool,
-    erasures: Vec<(Seq, AccountId, Scope)>,
+    erasures: Vec<Erasure>,
+}
+
+/// An erasure that was taken.
+struct Erasure {
+    seq: Seq,
+    account: AccountId,
+    scope: Scope,
+    at: Date,
 }
 
 /// A group that is in the log, but not yet in the state.
@@ -35,7 +42,7 @@ pub(super) struct Appended<'s> {
     pending: Pending<'s>,
     /// The accounts as they are then, if they changed.
     accounts: Option<Arc<Accounts>>,
-    erasures: Vec<(Seq, AccountId, Scope)>,
+    erasures: Vec<Erasure>,
 }
 
 impl<'s> Stage<'s> {
@@ -125,8 +132,8 @@ impl<'s> Stage<'s> {
                 self.put_account(account);
                 Ok(())
             }
-            Effect::Erase { account, scope, user } => {
-                self.erasures.push((seq, account, scope));
+            Effect::Erase { account, scope, user, at } => {
+                self.erasures.push(Erasure { seq, account, scope, at });
                 if let Some(id) = user {
                     undo.push(self.pending.remove_user(account, id.as_str()));
                 }
@@ -162,10 +169,10 @@ impl Appended<'_> {
     /// Merges into the state, and shows it. To be called when the log is durable.
     pub fn merge(self) -> Result<(), Error> {
         let Appended { store, last_seq, pending, accounts, erasures } = self;
-        for (seq, account, scope) in erasures {
-            // Before the mark can pass it, and before the user is gone: never is only half of it seen.
+        for Erasure { seq, account, scope, at } in erasures {
+            // Before the mark can pass it.
             let change = Change::Erased { account, scope };
-            store.tiers.erased(seq, &Record { received_at: clock::now(), change })?;
+            store.tiers.erased(seq, &Record { received_at: at, change })?;
         }
         pending.write(last_seq, accounts.as_deref())?;
         if let Some(accounts) = accounts {

@@ -1,6 +1,7 @@
 //! Erasing at rest: what erasures and retention took out of sight is taken out of every file.
 
 use std::sync::{Arc, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use super::{Compacted, Done, ERASE_AFTER, Error, Halt, Pace, Store, Urgency, age};
 use crate::model::erasure::Scope;
@@ -8,6 +9,9 @@ use crate::model::{AccountId, Date, Erasures};
 use crate::store::fault;
 use crate::store::hot::Hot;
 use crate::store::manifest::{self, Edit, PendingErasure, Position, Sealed};
+
+/// From one try to the next.
+const ERASE_AGAIN: Duration = Duration::from_secs(10 * 60);
 
 /// A segment is rewritten for retention when so large a part of it would go: a whole one a day would be
 /// written for a day's records otherwise.
@@ -26,7 +30,7 @@ impl Store {
             pending.into_iter().partition(|erasure| matches!(erasure.scope, Scope::Expired { .. }));
         let due = urgency == Urgency::Now
             || erased.iter().any(|erasure| age(now, erasure.at) >= ERASE_AFTER);
-        if due && !erased.is_empty() {
+        if due && !erased.is_empty() && self.may_erase(urgency) {
             // Whatever of it is in the hot end is left behind in sealing.
             self.seal_all(pace, compacted)?;
             self.erase(urgency, &erased, true, pace, compacted)?;
@@ -40,6 +44,17 @@ impl Store {
             self.erase(urgency, &expired, urgency == Urgency::Now, pace, compacted)?;
         }
         Ok(())
+    }
+
+    /// Whether it is time to try. What keeps an erasure from being done (a damaged file, a reader) does
+    /// so for a while, and each try reads all that an account has.
+    fn may_erase(&self, urgency: Urgency) -> bool {
+        let mut tried = self.erasing_tried.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = urgency == Urgency::Now || tried.is_none_or(|at| at.elapsed() >= ERASE_AGAIN);
+        if may {
+            *tried = Some(Instant::now());
+        }
+        may
     }
 
     /// Rewrites the segments that hold something of it. `thorough`: however little.

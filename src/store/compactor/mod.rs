@@ -32,7 +32,7 @@ mod rewrite;
 mod seal;
 
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
 use super::fault;
@@ -122,7 +122,8 @@ impl Pace<'_> {
 }
 
 impl Store {
-    /// Does what is due at `now`, or everything. One at a time: a second caller waits.
+    /// Does what is due at `now`, or everything. One at a time: a second caller waits if it is for
+    /// everything, and does nothing if not.
     ///
     /// # Errors
     /// [`Error`] of the step that failed; those before it are done.
@@ -132,8 +133,16 @@ impl Store {
         now: Date,
         pace: &Pace<'_>,
     ) -> Result<Compacted, Error> {
-        let _compacting = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut compacted = Compacted::default();
+        let _compacting = match (urgency, self.compacting.try_lock()) {
+            (_, Ok(held)) => held,
+            (_, Err(TryLockError::Poisoned(poisoned))) => poisoned.into_inner(),
+            // Whoever is at it may take long, and who only looks now and then can look again.
+            (Urgency::InTime, Err(TryLockError::WouldBlock)) => return Ok(compacted),
+            (Urgency::Now, Err(TryLockError::WouldBlock)) => {
+                self.compacting.lock().unwrap_or_else(PoisonError::into_inner)
+            }
+        };
         match self.compact_here(urgency, now, pace, &mut compacted) {
             Ok(()) => Ok(compacted),
             Err(Halt::Stopped) => {

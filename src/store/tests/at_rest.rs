@@ -446,3 +446,39 @@ fn a_backup_holds_what_was_there() {
     }
     assert!(check_backup([bytes.as_slice(), b"x"].concat().as_slice()).is_err());
 }
+
+/// Erasures gather for a while, are done in time, and what keeps one from being done isn't asked again
+/// with every look.
+#[test]
+fn an_erasure_is_done_in_time() {
+    let after = |minutes: i64| Date::from_millis(NOW.millis() + minutes * 60_000);
+    let in_time = |store: &Store, now| store.compact(Urgency::InTime, now, &pace()).unwrap();
+    let mut whole = Whole::new();
+    whole.track(200, 1);
+    compact(whole.store(), Urgency::Now);
+    whole.happen(&Happening::EraseUser(1));
+    let pending = |whole: &Whole| whole.store().sizes().unwrap().erasures_pending;
+    in_time(whole.store(), after(44));
+    assert_eq!(pending(&whole), 1, "it may wait for others");
+    let done = in_time(whole.store(), after(46));
+    assert!(done.erased > 0 && done.renewed, "{done:?}");
+    assert_eq!(pending(&whole), 0);
+    assert_reads(whole.store(), &whole.model);
+
+    let segments = std::fs::read_dir(whole.dir.path().join("segments")).unwrap().flatten();
+    for path in segments.map(|entry| entry.path()) {
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[1..]).unwrap();
+    }
+    whole.happen(&Happening::Reopen);
+    whole.happen(&Happening::EraseUser(2));
+    let left = |urgency| {
+        let store = whole.store();
+        let compacted = store.compact(urgency, after(46), &pace()).unwrap();
+        compacted.left.iter().filter(|what| what.contains("nothing was erased")).count()
+    };
+    assert!(left(Urgency::InTime) > 0, "what is damaged can't be written anew");
+    assert_eq!(left(Urgency::InTime), 0, "and isn't tried again at once");
+    assert!(left(Urgency::Now) > 0);
+    assert_eq!(pending(&whole), 1);
+}
