@@ -66,6 +66,7 @@ mod manifest;
 mod outcome;
 mod pulse;
 mod reader;
+mod replay;
 mod sealed;
 pub mod segment;
 mod space;
@@ -293,12 +294,13 @@ impl Store {
         } else if hot.state.is_being_rebuilt()? {
             // A program of the first format was cut short at it, and there was nothing sealed then.
             hot.state.begin_rebuild(hot.as_ref())?;
-            let accounts = state::replay(tiers.as_ref(), tiers.as_ref(), &hot.state, hot.as_ref())?;
+            let accounts =
+                replay::replay(tiers.as_ref(), tiers.as_ref(), &hot.state, hot.as_ref())?;
             flush()?;
             hot.state.end_rebuild()?;
             accounts
         } else {
-            state::replay(tiers.as_ref(), tiers.as_ref(), &hot.state, hot.as_ref())?
+            replay::replay(tiers.as_ref(), tiers.as_ref(), &hot.state, hot.as_ref())?
         };
         // What a crash left in the kernel's hands only may be shown from here on.
         flush()?;

@@ -349,7 +349,7 @@ impl Log for Tiers {
     }
 }
 
-impl super::state::Registry for Tiers {
+impl super::replay::Registry for Tiers {
     fn erased(&self, seq: Seq, record: &Record<'_>) -> Result<(), Error> {
         let crate::model::Change::Erased { account, scope } = record.change else { return Ok(()) };
         let mut edit = Edit::default();

@@ -19,7 +19,7 @@ use super::hot::Hot;
 use super::log::Order;
 use super::manifest::{self, Sealed, View};
 use super::segment::Segment;
-use super::{Error, Store, state, walk};
+use super::{Error, Store, replay, state, walk};
 use crate::model::Seq;
 
 /// Positions that are checked for holes at a time: a bit each, 8 MiB in all.
@@ -260,7 +260,7 @@ impl Store {
         scratch.retire();
         let tiers = self.tiers.as_ref();
         let live = self.tiers.hot();
-        let rebuilt = state::rebuild(tiers, view, None, &scratch.state, &scratch, pace.go_on);
+        let rebuilt = replay::rebuild(tiers, view, None, &scratch.state, &scratch, pace.go_on);
         let mut suspects = match rebuilt {
             Ok(_) => compare(&live, &scratch, pace, verified),
             Err(error) => Err(error),
@@ -268,7 +268,7 @@ impl Store {
         if let Ok(keys) = &mut suspects {
             // Those that were changed between the two looks are no longer different then.
             let _committing = self.committing();
-            state::catch_up(tiers, &scratch.state, &scratch, self.last_seq())?;
+            replay::catch_up(tiers, &scratch.state, &scratch, self.last_seq())?;
             let mut still = Vec::new();
             for key in keys.drain(..) {
                 let get = |hot: &Hot| hot.state.tree().get(&key).map_err(Error::sled("read a key"));

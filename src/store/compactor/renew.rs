@@ -15,7 +15,7 @@ use crate::model::{Change, Seq};
 use crate::store::fault;
 use crate::store::hot::Hot;
 use crate::store::log::{Log, Order};
-use crate::store::state;
+use crate::store::{replay, state};
 
 /// Where the keyed state of a new generation comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl Store {
             Renewal::Copy => copy(old.state.tree(), new.state.tree(), &new, pace)?,
             Renewal::Rebuild => {
                 let tiers = self.tiers.as_ref();
-                let (_, missing) = state::rebuild(
+                let (_, missing) = replay::rebuild(
                     tiers,
                     &tiers.view(),
                     Some(tiers),
@@ -172,7 +172,7 @@ impl Store {
         }
         self.copy_log(new, copied + 1..=last)?;
         if how == Renewal::Rebuild {
-            return state::catch_up(self.tiers.as_ref(), &new.state, new, last);
+            return replay::catch_up(self.tiers.as_ref(), &new.state, new, last);
         }
         let mut keys = BTreeSet::new();
         self.tiers.hot_batches(copied + 1..=last, Order::Ascending, &mut |batch, _| {

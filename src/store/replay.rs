@@ -1,0 +1,209 @@
+//! Replaying: the keyed state as it follows from the log, from where it stopped or from nothing.
+//!
+//! Goes through [`Pending`], as the committer does, so that the two can't come to different results.
+
+use std::ops::ControlFlow;
+
+use super::Error;
+use super::codec::Malformed;
+use super::flush::Flush;
+use super::log::{Kind, Log, Missing, Order, Selection};
+use super::manifest::View;
+use super::state::{MARK, Pending, State, damaged, rotated};
+use crate::model::erasure::Scope;
+use crate::model::limits::DEPTH_MAX;
+use crate::model::{
+    Account, AccountId, AccountName, Accounts, Change, Erasures, Record, Seq, json,
+};
+
+/// Bytes of users that a replay keeps in memory before it writes and flushes them: small beside what
+/// sled writes before it uses space again.
+const REPLAY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Who has to know of erasures, as they come.
+pub(super) trait Registry {
+    /// A record of the log that is an erasure.
+    fn erased(&self, seq: Seq, record: &Record<'_>) -> Result<(), Error>;
+}
+
+/// Applies what the log has beyond the mark, flushing as it goes; returns the accounts as they are
+/// then.
+pub(super) fn replay(
+    log: &dyn Log,
+    registry: &dyn Registry,
+    state: &State,
+    flush: &dyn Flush,
+) -> Result<Accounts, Error> {
+    let marked = state.applied()?;
+    if marked >= log.next_seq() {
+        return Err(damaged(MARK, Malformed("it is ahead of the log")));
+    }
+    state.note_mark(marked);
+    let mut replay = Replay::new(state, Some(registry), flush)?;
+    replay.read(log, &Selection::of(marked + 1..=Seq::MAX), None)?;
+    replay.end(marked)
+}
+
+/// Builds a state from the whole log, account by account where it is sealed, so that no more than one
+/// row group is in memory. What is damaged is left out, and counted.
+pub(super) fn rebuild<'s>(
+    log: &dyn Log,
+    view: &View,
+    registry: Option<&'s dyn Registry>,
+    state: &'s State,
+    flush: &'s dyn Flush,
+    go_on: &dyn Fn() -> bool,
+) -> Result<(Accounts, Missing), Error> {
+    let mut replay = Replay::new(state, None, flush)?;
+    let sealed_through = view.position.sealed_through;
+    let mut missing = Missing::default();
+    if sealed_through > 0 {
+        // Accounts first: whatever else is said is said of one of them.
+        let controls = Selection { kind: Some(Kind::None), ..Selection::of(1..=sealed_through) };
+        replay.read(log, &controls, Some(&view.erasures))?;
+        for account in view.segments.keys() {
+            if !go_on() {
+                return Err(Error::Stopped);
+            }
+            let users = Selection {
+                account: Some(*account),
+                kind: Some(Kind::Users),
+                controls: false,
+                ..Selection::of(1..=sealed_through)
+            };
+            missing.join(replay.read(log, &users, Some(&view.erasures))?);
+        }
+    }
+    replay.last = replay.last.max(sealed_through);
+    // What isn't sealed may not have been told to the registry before a crash.
+    replay.registry = registry;
+    replay.read(log, &Selection::of(sealed_through + 1..=Seq::MAX), None)?;
+    Ok((replay.end(0)?, missing))
+}
+
+/// Applies what lies behind a state's mark, up to `last`.
+pub(super) fn catch_up(
+    log: &dyn Log,
+    state: &State,
+    flush: &dyn Flush,
+    last: Seq,
+) -> Result<(), Error> {
+    let marked = state.applied()?;
+    if marked >= last {
+        return Ok(());
+    }
+    let mut replay = Replay::new(state, None, flush)?;
+    replay.read(log, &Selection::of(marked + 1..=last), None)?;
+    replay.end(marked).map(drop)
+}
+
+/// Applies records of the log to a state.
+pub(super) struct Replay<'s> {
+    state: &'s State,
+    registry: Option<&'s dyn Registry>,
+    flush: &'s dyn Flush,
+    pending: Pending<'s>,
+    accounts: Accounts,
+    last: Seq,
+}
+
+impl<'s> Replay<'s> {
+    pub fn new(
+        state: &'s State,
+        registry: Option<&'s dyn Registry>,
+        flush: &'s dyn Flush,
+    ) -> Result<Replay<'s>, Error> {
+        let (pending, accounts) = (Pending::new(state), state.accounts()?);
+        Ok(Replay { state, registry, flush, pending, accounts, last: 0 })
+    }
+
+    /// Applies what is selected, but for what `erased` takes. With it, what an erasure takes needs no
+    /// looking for.
+    pub fn read(
+        &mut self,
+        log: &dyn Log,
+        selection: &Selection,
+        erased: Option<&Erasures>,
+    ) -> Result<Missing, Error> {
+        log.read(selection, Order::Ascending, &mut |seq, record| {
+            if !erased.is_some_and(|erased| erased.take(seq, record)) {
+                self.apply(seq, record, erased.is_none())?;
+            }
+            self.last = self.last.max(seq);
+            if self.pending.bytes >= REPLAY_BYTES_MAX {
+                self.write()?;
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+
+    /// Writes what is left and gives the accounts. The log is applied up to the last record that was
+    /// seen, or `marked` if there was none.
+    pub fn end(mut self, marked: Seq) -> Result<Accounts, Error> {
+        if self.last > marked {
+            self.write()?;
+        }
+        Ok(self.accounts)
+    }
+
+    fn write(&mut self) -> Result<(), Error> {
+        let pending = std::mem::replace(&mut self.pending, Pending::new(self.state));
+        pending.write(self.last, Some(&self.accounts))?;
+        self.flush.flush().map_err(|error| Error::sled("flush")(sled::Error::Io(error)))
+    }
+
+    fn apply(&mut self, seq: Seq, record: &Record<'_>, seek: bool) -> Result<(), Error> {
+        let made = |accounts: &Accounts, account| {
+            let account = accounts.get(account).cloned();
+            account.ok_or_else(|| beyond(seq, "it names an account that was never made"))
+        };
+        match record.change {
+            Change::Event(_) => {}
+            Change::User(user) => {
+                let patch = json::parse_object(user.patch, DEPTH_MAX)
+                    .map_err(|error| beyond(seq, &error.to_string()))?;
+                // It was within bounds when it was accepted; that is not asked again.
+                let merged =
+                    self.pending.merged(user.account, user.id, patch, record.received_at)?;
+                let text = json::to_text(&merged.user.attributes);
+                self.pending.put_user(merged, &text);
+            }
+            Change::AccountMade { name, api_token, secret_hash } => {
+                let name =
+                    AccountName::new(name).map_err(|error| beyond(seq, &error.to_string()))?;
+                self.accounts.put(Account {
+                    id: AccountId(seq),
+                    name,
+                    api_token,
+                    secret_hash,
+                    created_at: record.received_at,
+                    retention_days: None,
+                });
+            }
+            Change::AccountRotated { account, api_token, secret_hash } => {
+                let old = made(&self.accounts, account)?;
+                self.accounts.put(rotated(&old, api_token, secret_hash));
+            }
+            Change::RetentionSet { account, days } => {
+                let old = made(&self.accounts, account)?;
+                self.accounts.put(Account { retention_days: days, ..Account::clone(&old) });
+            }
+            Change::Erased { account, scope } => {
+                if let Some(registry) = self.registry {
+                    registry.erased(seq, record)?;
+                }
+                if let (Scope::User(digest), true) = (scope, seek) {
+                    self.pending.remove_users_of(account, digest)?;
+                }
+            }
+            Change::Imported { account, progress } => {
+                self.pending.put_import(account, &progress);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn beyond(seq: Seq, why: &str) -> Error {
+    Error::Damaged { place: format!("record {seq} of the log"), why: why.to_owned() }
+}
