@@ -1,6 +1,7 @@
 //! A request as handlers see it.
 
 use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr};
 
 use percent_encoding::percent_decode_str;
 
@@ -31,11 +32,14 @@ impl Method {
     }
 }
 
-/// One request, without its body.
+/// One request, whole.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The method.
     pub method: Method,
+    /// Who sent it: the other end of the connection, which may be a proxy.
+    pub peer: IpAddr,
+    body: Vec<u8>,
     target: String,
     target_bytes: usize,
     path_end: usize,
@@ -43,7 +47,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request without headers. `target` is as it stands in the request line; the absolute form
+    /// A request of this machine's, without headers or body. `target` is as it stands in the request line; the absolute form
     /// (RFC 9112, section 3.2.2) means its path.
     #[must_use]
     pub fn new(method: Method, target: &str) -> Request {
@@ -54,7 +58,33 @@ impl Request {
         };
         let target = target.split('#').next().unwrap_or_default().to_owned();
         let path_end = target.find('?').unwrap_or(target.len());
-        Request { method, target, target_bytes, path_end, headers: Headers::default() }
+        Request {
+            method,
+            peer: Ipv4Addr::LOCALHOST.into(),
+            body: Vec::new(),
+            target,
+            target_bytes,
+            path_end,
+            headers: Headers::default(),
+        }
+    }
+
+    /// The same from somebody else.
+    #[must_use]
+    pub fn from_peer(self, peer: IpAddr) -> Request {
+        Request { peer, ..self }
+    }
+
+    /// The same with a body, as it was sent but for its framing.
+    #[must_use]
+    pub fn with_body(self, body: Vec<u8>) -> Request {
+        Request { body, ..self }
+    }
+
+    /// The body; empty if there is none.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.body
     }
 
     /// The same with one more header.
@@ -80,6 +110,12 @@ impl Request {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)
+    }
+
+    /// All headers of this name, in whatever case, in their order: a list may come in several.
+    pub fn header_lines<'r>(&'r self, name: &'r str) -> impl DoubleEndedIterator<Item = &'r str> {
+        let fits = move |(key, _): &(&str, &str)| key.eq_ignore_ascii_case(name);
+        self.headers.iter().filter(fits).map(|(_, value)| value)
     }
 
     /// Bytes of the target as it was sent.
@@ -112,14 +148,15 @@ impl Headers {
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        let mut start = 0;
-        for &(name_end, end) in &self.ends {
-            if self.text[start..name_end].eq_ignore_ascii_case(name) {
-                return Some(&self.text[name_end..end]);
-            }
-            start = end;
-        }
-        None
+        self.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    fn iter(&self) -> impl DoubleEndedIterator<Item = (&str, &str)> {
+        (0..self.ends.len()).map(|at| {
+            let start = at.checked_sub(1).map_or(0, |before| self.ends[before].1);
+            let (name_end, end) = self.ends[at];
+            (&self.text[start..name_end], &self.text[name_end..end])
+        })
     }
 }
 
@@ -217,6 +254,8 @@ mod tests {
         assert_eq!(request.header("ORIGIN"), Some("https://a.example"));
         assert_eq!(request.header("x-empty"), Some(""));
         assert_eq!(request.header("referer"), None);
+        let origins: Vec<_> = request.header_lines("Origin").rev().collect();
+        assert_eq!(origins, ["https://b.example", "https://a.example"]);
         assert_eq!(
             request.headers_bytes(),
             "Originhttps://a.exampleX-Emptyoriginhttps://b.example".len()
