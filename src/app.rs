@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::api::Api;
 use crate::commands::{self, Context, Failure, Imports};
 use crate::config::Config;
 use crate::control;
-use crate::http::{self, Running, Server};
+use crate::http::limits::{CONNECTIONS_DEFAULT_MAX, DESCRIPTORS_APART};
+use crate::http::{self, Limits, Running, Server};
 use crate::jobs::Jobs;
 use crate::keeper::Keeper;
 use crate::store::{self, Directory, Store, Writer};
@@ -127,7 +129,7 @@ impl App {
             Arc::clone(&stopping),
         );
         let address = server.local_addr();
-        let running = server.start(config.workers, Arc::new(api))?;
+        let running = server.start(config.workers, transport_limits(config), Arc::new(api))?;
         // Whoever reads this may be gone; that is no reason not to serve.
         let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
         log::info!("listening on http://{address}, data in {}", config.data.display());
@@ -170,6 +172,42 @@ impl App {
         }
         log::info!("stopped after {:?}", began.elapsed());
         Ok(())
+    }
+}
+
+/// How much the transport may take: as many connections as there are descriptors for, which are as many
+/// as the system lets this process have.
+fn transport_limits(config: &Config) -> Limits {
+    let descriptors = {
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.maximum;
+        // It may stay as it was; then there are fewer.
+        let _ = setrlimit(Resource::Nofile, limit);
+        getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+    };
+    let room = descriptors.saturating_sub(DESCRIPTORS_APART).max(DESCRIPTORS_APART / 4);
+    let room = usize::try_from(room).unwrap_or(usize::MAX);
+    let connections_max = config.max_connections.map_or_else(
+        || room.min(CONNECTIONS_DEFAULT_MAX),
+        |wanted| {
+            if wanted > room {
+                log::warn!(
+                    "--max-connections {wanted} is more than there are file descriptors for: {room} \
+                     (the limit of {descriptors} less {DESCRIPTORS_APART} for the store); raise it \
+                     (LimitNOFILE= of systemd, ulimit -n)"
+                );
+            }
+            wanted.min(room)
+        },
+    );
+    let is_given = config.max_per_address.is_some();
+    Limits {
+        request_timeout: config.request_timeout,
+        keep_alive: config.keep_alive,
+        connections_max,
+        address_connections_max: config.max_per_address.unwrap_or(connections_max.div_ceil(4)),
+        // A proxy on this machine, mostly.
+        unbounded: Arc::new(move |address| address.is_loopback() && !is_given),
     }
 }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use log::LevelFilter;
 
@@ -21,6 +22,15 @@ pub const RESERVE_DEFAULT: &str = "256M";
 
 /// The smallest reserve but none, in bytes. What is being written when it is reached has to fit.
 pub const RESERVE_BYTES_MIN: u64 = 8 * 1024 * 1024;
+
+/// How long a request may take to come in, unless somebody says otherwise.
+pub const REQUEST_TIMEOUT_DEFAULT: &str = "10s";
+
+/// How long a connection is kept idle, unless somebody says otherwise.
+pub const KEEP_ALIVE_DEFAULT: &str = "60s";
+
+/// Connections at a time, at the most. So many descriptors no kernel gives by default.
+pub const CONNECTIONS_MAX: usize = 1_000_000;
 
 /// An option that makes no sense.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +53,10 @@ pub struct RawConfig {
     pub workers: Option<String>,
     pub log: Option<String>,
     pub reserve: Option<String>,
+    pub request_timeout: Option<String>,
+    pub keep_alive: Option<String>,
+    pub max_connections: Option<String>,
+    pub max_per_address: Option<String>,
 }
 
 /// What a server is to do.
@@ -58,6 +72,15 @@ pub struct Config {
     pub log: LogConfig,
     /// Bytes that are to stay free on the disk; 0 for none.
     pub reserve_bytes: u64,
+    /// From the first byte of a request to its last.
+    pub request_timeout: Duration,
+    /// Between an answer and the next request of a connection.
+    pub keep_alive: Duration,
+    /// Connections at a time; what there are descriptors for, if there is none.
+    pub max_connections: Option<usize>,
+    /// Connections of one address at a time; a quarter of all, and loopback addresses apart, if there is
+    /// none.
+    pub max_per_address: Option<usize>,
 }
 
 /// What is logged, and how.
@@ -101,6 +124,26 @@ impl RawConfig {
                 LogConfig::parse,
             )?,
             reserve_bytes: reserve_bytes(self.reserve, &env)?,
+            request_timeout: read(
+                setting("request-timeout", self.request_timeout, REQUEST_TIMEOUT_DEFAULT),
+                "a time as 10s or 500ms, from 100ms to 1h",
+                duration,
+            )?,
+            keep_alive: read(
+                setting("keep-alive", self.keep_alive, KEEP_ALIVE_DEFAULT),
+                "a time as 60s or 500ms, from 100ms to 1h",
+                duration,
+            )?,
+            max_connections: read(
+                setting("max-connections", self.max_connections, "auto"),
+                "a number from 1 to 1000000, or auto",
+                number_or_auto,
+            )?,
+            max_per_address: read(
+                setting("max-per-address", self.max_per_address, "auto"),
+                "a number from 1 to 1000000, or auto",
+                number_or_auto,
+            )?,
         })
     }
 }
@@ -133,6 +176,31 @@ fn size(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok().filter(|_| is_number)?.checked_mul(unit)
 }
 
+/// Seconds, or with a unit behind: `ms`, `s`, `m` or `h`.
+fn duration(text: &str) -> Option<Duration> {
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(unit_at);
+    let millis = match unit {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    let millis = digits.parse::<u64>().ok()?.checked_mul(millis)?;
+    (100..=3_600_000).contains(&millis).then(|| Duration::from_millis(millis))
+}
+
+/// A number of connections; `auto` leaves it to the machine.
+fn number_or_auto(text: &str) -> Option<Option<usize>> {
+    if text == "auto" {
+        return Some(None);
+    }
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|_| is_number)?;
+    (1..=CONNECTIONS_MAX).contains(&number).then_some(Some(number))
+}
+
 /// An option, its variable or its default, beside where it came from.
 fn setting(
     option: &'static str,
@@ -140,7 +208,7 @@ fn setting(
     default: &str,
     env: impl Fn(&str) -> Option<OsString>,
 ) -> (String, String) {
-    let variable = format!("TRIGGERLY_{}", option.to_uppercase());
+    let variable = format!("TRIGGERLY_{}", option.to_uppercase().replace('-', "_"));
     match (given, env(&variable).filter(|value| !value.is_empty())) {
         (Some(given), _) => (format!("--{option}"), given),
         (None, Some(value)) => (variable, value.to_string_lossy().into_owned()),
@@ -238,24 +306,35 @@ mod tests {
             ("TRIGGERLY_WORKERS", "7"),
             ("TRIGGERLY_LOG", "debug,json"),
             ("TRIGGERLY_RESERVE", "16M"),
+            ("TRIGGERLY_REQUEST_TIMEOUT", "3"),
+            ("TRIGGERLY_KEEP_ALIVE", "1h"),
+            ("TRIGGERLY_MAX_CONNECTIONS", "100"),
         ];
         let config = check(RawConfig::default(), &env).expect("all from the environment");
         assert_eq!(config.listen.to_string(), "[::1]:1");
         assert_eq!((config.data, config.workers), (PathBuf::from("/env"), 7));
         assert_eq!(config.log, LogConfig { level: LevelFilter::Debug, json: true });
         assert_eq!(config.reserve_bytes, 16 << 20);
+        assert_eq!((config.request_timeout.as_secs(), config.keep_alive.as_secs()), (3, 3_600));
+        assert_eq!((config.max_connections, config.max_per_address), (Some(100), None));
         let raw = RawConfig {
             data: Some("/option".into()),
             listen: Some("127.0.0.1:0".into()),
             workers: Some("3".into()),
             log: Some("off,text".into()),
             reserve: Some("0".into()),
+            request_timeout: Some("500ms".into()),
+            keep_alive: Some("2m".into()),
+            max_connections: Some("auto".into()),
+            max_per_address: Some("7".into()),
         };
         let config = check(raw, &env).expect("all from the options");
         assert_eq!(config.listen.to_string(), "127.0.0.1:0");
         assert_eq!((config.data, config.workers), (PathBuf::from("/option"), 3));
         assert_eq!(config.log, LogConfig { level: LevelFilter::Off, json: false });
         assert_eq!(config.reserve_bytes, 0);
+        assert_eq!((config.request_timeout.as_millis(), config.keep_alive.as_secs()), (500, 120));
+        assert_eq!((config.max_connections, config.max_per_address), (None, Some(7)));
     }
 
     #[test]
@@ -268,6 +347,14 @@ mod tests {
             ("TRIGGERLY_LOG", "loud"),
             ("TRIGGERLY_LOG", "info,xml"),
             ("TRIGGERLY_RESERVE", "4M"),
+            ("TRIGGERLY_REQUEST_TIMEOUT", "0"),
+            ("TRIGGERLY_REQUEST_TIMEOUT", "99ms"),
+            ("TRIGGERLY_REQUEST_TIMEOUT", "ms"),
+            ("TRIGGERLY_KEEP_ALIVE", "1 s"),
+            ("TRIGGERLY_KEEP_ALIVE", "61m"),
+            ("TRIGGERLY_MAX_CONNECTIONS", "0"),
+            ("TRIGGERLY_MAX_CONNECTIONS", "+1"),
+            ("TRIGGERLY_MAX_PER_ADDRESS", "all"),
         ] {
             let error = check(RawConfig::default(), &[(variable, value)]).expect_err(value);
             assert!(error.starts_with(variable) && error.contains(value), "{error}");

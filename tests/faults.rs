@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use support::{base64, escape, request};
 use triggerly::api::Api;
 use triggerly::commands::{self, Context, Imports};
-use triggerly::http::{Running, Server};
+use triggerly::http::{Limits, Running, Server};
 use triggerly::jobs::Jobs;
 use triggerly::store::{Flush, Order, QUEUE_SUBMISSIONS_MAX, Selection, Store, Writer};
 
@@ -52,7 +52,7 @@ impl Whole {
         let api = Api::new(Arc::clone(&store), Arc::clone(&writer), jobs, exports, stopping);
         let server = Server::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = server.local_addr();
-        let running = Some(server.start(2, Arc::new(api)).unwrap());
+        let running = Some(server.start(2, Limits::default(), Arc::new(api)).unwrap());
         let secret = account.secret_key.unwrap();
         Whole { store, writer, running, address, token: account.api_token, secret }
     }
@@ -139,8 +139,8 @@ fn resident_bytes() -> u64 {
 /// few threads are needed for it.
 #[test]
 fn a_flush_that_takes_two_seconds_makes_callers_wait_or_go_but_never_lies() {
-    const CONNECTIONS: usize = 8;
-    const CALLS_EACH: usize = 1_500;
+    const CONNECTIONS: usize = 100;
+    const CALLS_EACH: usize = 120;
     let dir = tempfile::tempdir().unwrap();
     let slow = Arc::new(AtomicBool::new(false));
     let slow_now = Arc::clone(&slow);

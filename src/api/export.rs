@@ -28,11 +28,6 @@ impl Api {
             Ok(plan) => plan,
             Err(reject) => return answer.send(&answer::problem(&reject)),
         };
-        if !answer.can_stream() {
-            let detail =
-                "an export takes no body; leave out `Content-Length` and what it announces";
-            return answer.send(&answer::problem(&Reject::new(Code::PayloadTooLarge, detail)));
-        }
         let Some(room) = self.exports.room() else {
             let reject = if self.is_stopping() {
                 stopping()

@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use percent_encoding::percent_decode_str;
 
 use crate::auth::{self, Principal};
-use crate::http::{Answer, Handler, Method, Request};
+use crate::http::limits::{BODY_BYTES_MAX, HEADER_LINES_MAX};
+use crate::http::{Answer, Fault, Handler, Method, Request, Response};
 use crate::ingest::{Code, Kind, Reject};
 use crate::jobs::Jobs;
 use crate::model::Via;
@@ -144,6 +145,59 @@ impl Handler for Api {
                 Code::NotFound,
                 "there is nothing at this path; tracking is at /v1/events/track and /v1/users/track",
             ))),
+        }
+    }
+
+    fn refuse(&self, fault: Fault, request: Option<&Request>) -> Response {
+        let reject = reject(fault);
+        match request {
+            Some(request) if !matches!(Route::of(request.path()), Route::Track(_)) => {
+                answer::problem(&reject)
+            }
+            // Without a head it may have been a tracking call, so any page may read why it failed.
+            Some(request) => track::refusal(request, &reject),
+            None => answer::problem(&reject).with_header("Access-Control-Allow-Origin", "*"),
+        }
+    }
+}
+
+/// What the transport refuses, in the terms of these calls.
+fn reject(fault: Fault) -> Reject {
+    match fault {
+        Fault::Malformed(why) => Reject::new(
+            Code::BadRequest,
+            format!("this can't be read as one HTTP request (RFC 9112): {why}"),
+        ),
+        Fault::Version => {
+            Reject::new(Code::VersionNotSupported, "this server speaks HTTP/1.1 and HTTP/1.0")
+        }
+        Fault::LineTooLong => Reject::new(
+            Code::UriTooLong,
+            format!("the address has more than {TARGET_BYTES_MAX} bytes, which is the most"),
+        ),
+        Fault::HeadersTooLarge => Reject::new(
+            Code::HeadersTooLarge,
+            format!(
+                "the headers are more than {HEADERS_BYTES_MAX} bytes or {HEADER_LINES_MAX} lines, which is \
+                 the most"
+            ),
+        ),
+        Fault::BodyTooLarge => Reject::new(
+            Code::PayloadTooLarge,
+            format!(
+                "the body has more than {BODY_BYTES_MAX} bytes, which is the most; send it in parts"
+            ),
+        ),
+        Fault::Late => Reject::new(
+            Code::RequestTimeout,
+            "the request was not there in time; send it at once when it is begun",
+        ),
+        Fault::Overloaded => Reject::new(
+            Code::Overloaded,
+            "more is arriving than can be handled; try again in a moment",
+        ),
+        Fault::Stopping => {
+            Reject::new(Code::ShuttingDown, "the server is stopping; try again in a moment")
         }
     }
 }

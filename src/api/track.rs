@@ -68,7 +68,12 @@ fn pixel(status: u16) -> Response {
 
 /// Refuses a tracking call before it is looked at.
 pub(super) fn refuse(request: &Request, reject: &Reject, answer: Answer) {
-    answer.send(&Manner::of(request).refused(reject));
+    answer.send(&refusal(request, reject));
+}
+
+/// What such a call is answered.
+pub(super) fn refusal(request: &Request, reject: &Reject) -> Response {
+    Manner::of(request).refused(reject)
 }
 
 impl Api {

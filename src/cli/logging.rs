@@ -18,11 +18,12 @@ struct Line<'a> {
 /// Logs what `config` asks for from now on; panics too, with their place.
 pub(super) fn start(config: LogConfig) {
     let mut builder = env_logger::Builder::new();
-    // The engines tell of their inner life at these levels, which is for their makers.
+    // The engines tell of their inner life at these levels, which is for their makers. The only error
+    // that tiny_http's has to tell is that nobody can connect to it any more, as it should be.
     builder
         .filter_level(config.level)
         .filter_module("sled", config.level.min(log::LevelFilter::Warn))
-        .filter_module("tiny_http", config.level.min(log::LevelFilter::Warn));
+        .filter_module("tiny_http", log::LevelFilter::Off);
     builder.format(move |out, record| {
         let line = Line {
             time: clock::now().to_string(),

@@ -41,6 +41,25 @@ pub(super) struct Serve {
     /// room again; 0 for none (default: 256M)
     #[argh(option)]
     reserve: Option<String>,
+
+    /// how long a request may take to come in, head and body, and a client to take some of an
+    /// answer, as 10s or 500ms (default: 10s)
+    #[argh(option)]
+    request_timeout: Option<String>,
+
+    /// how long a connection is kept between two requests (default: 60s)
+    #[argh(option)]
+    keep_alive: Option<String>,
+
+    /// connections at a time; when there are more, those that have been quiet the longest make room
+    /// (default: what there are file descriptors for, at most 16384)
+    #[argh(option)]
+    max_connections: Option<String>,
+
+    /// connections of one address at a time (default: a quarter of all; without bound for addresses of
+    /// this machine itself)
+    #[argh(option)]
+    max_per_address: Option<String>,
 }
 
 /// Why a server ends.
@@ -51,9 +70,29 @@ enum End {
 
 impl Serve {
     pub(super) fn run(self) -> Result<(), Exit> {
-        let Serve { data, listen, workers, log, reserve } = self;
-        let config = RawConfig { data, listen, workers, log, reserve }
-            .check(|name| std::env::var_os(name))?;
+        let Serve {
+            data,
+            listen,
+            workers,
+            log,
+            reserve,
+            request_timeout,
+            keep_alive,
+            max_connections,
+            max_per_address,
+        } = self;
+        let raw = RawConfig {
+            data,
+            listen,
+            workers,
+            log,
+            reserve,
+            request_timeout,
+            keep_alive,
+            max_connections,
+            max_per_address,
+        };
+        let config = raw.check(|name| std::env::var_os(name))?;
         logging::start(config.log);
         // From before anything is announced, so that a signal right behind it isn't lost.
         let mut signals = Signals::new([SIGTERM, SIGINT])

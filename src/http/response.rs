@@ -15,7 +15,7 @@ pub struct Response {
 
 /// What becomes of the connection and the body when the answer is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Framing {
+pub struct Framing {
     /// The answer to HEAD has no body.
     pub head: bool,
     /// What to say of the connection, where it isn't the version's default.
@@ -83,25 +83,9 @@ impl Response {
         &self.body
     }
 
-    /// The same, for the engine to write.
-    pub(super) fn to_engine(&self) -> tiny_http::ResponseBox {
-        let content_type =
-            Some(("Content-Type", self.content_type)).filter(|(_, kind)| !kind.is_empty());
-        let headers = self.headers.iter().map(|(name, value)| (*name, value.as_ref()));
-        let headers = headers.chain(content_type);
-        let mut response = tiny_http::Response::from_data(self.body.to_vec())
-            .with_status_code(tiny_http::StatusCode(self.status));
-        for (name, value) in headers {
-            // All of them are ASCII; see `with_header`.
-            if let Ok(header) = tiny_http::Header::from_bytes(name, value) {
-                response.add_header(header);
-            }
-        }
-        response.boxed()
-    }
-
     /// The whole answer, to be written at once.
-    pub(super) fn to_bytes(&self, framing: Framing) -> Vec<u8> {
+    #[must_use]
+    pub fn to_bytes(&self, framing: Framing) -> Vec<u8> {
         let mut out = self.head(Length::Bytes(self.body.len()), framing.connection);
         if !framing.head {
             out.extend_from_slice(&self.body);
@@ -162,6 +146,7 @@ fn reason(status: u16) -> &'static str {
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
         503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
         _ => "",
     }
 }

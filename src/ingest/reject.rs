@@ -64,6 +64,8 @@ codes! {
     AttributeNameTooLong = "attribute_name_too_long", 400, "An attribute's name is too long";
     /// A question whose parameter makes no sense.
     InvalidParameter = "invalid_parameter", 400, "A parameter is not valid";
+    /// What came isn't HTTP, or could be read in two ways.
+    BadRequest = "bad_request", 400, "The request can't be understood";
     /// No credential at all.
     MissingToken = "missing_token", 401, "The token is missing";
     /// A credential that nobody has, or not one for this.
@@ -94,6 +96,8 @@ codes! {
     StorageFull = "storage_full", 503, "The storage is full";
     /// The server is about to end.
     ShuttingDown = "shutting_down", 503, "The server is stopping";
+    /// A version of HTTP that isn't spoken here.
+    VersionNotSupported = "version_not_supported", 505, "The version of HTTP is not supported";
     /// More is waiting than can be taken.
     Overloaded = "overloaded", 503, "The server has too much to do";
 }
