@@ -2,10 +2,14 @@
 
 use std::ffi::OsString;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use log::LevelFilter;
+
+use crate::client::Proxies;
+use crate::rate;
 
 /// Where the store lies unless somebody says otherwise.
 pub const DATA_DEFAULT: &str = "data/store";
@@ -43,6 +47,8 @@ pub struct RawConfig {
     pub workers: Option<String>,
     pub log: Option<String>,
     pub reserve: Option<String>,
+    pub rate: Option<String>,
+    pub trust_proxy: Vec<String>,
 }
 
 /// What a server is to do.
@@ -58,6 +64,10 @@ pub struct Config {
     pub log: LogConfig,
     /// Bytes that are to stay free on the disk; 0 for none.
     pub reserve_bytes: u64,
+    /// How fast calls may come.
+    pub rate: rate::Limits,
+    /// Which proxies are believed when they say whose call it is.
+    pub trust_proxy: Proxies,
 }
 
 /// What is logged, and how.
@@ -101,6 +111,17 @@ impl RawConfig {
                 LogConfig::parse,
             )?,
             reserve_bytes: reserve_bytes(self.reserve, &env)?,
+            rate: read(
+                setting("rate", self.rate, ""),
+                "calls a second from an address, and behind a comma objects a second for an account, \
+                 each from 1 to 1000000 or `off`, as 100,5000",
+                rate_limits,
+            )?,
+            trust_proxy: read(
+                setting("trust-proxy", joined(self.trust_proxy), ""),
+                "networks or addresses of proxies, as 10.0.0.0/8,::1",
+                Proxies::parse,
+            )?,
         })
     }
 }
@@ -118,6 +139,36 @@ pub fn reserve_bytes(
         "a size as 256M (K, M, G or bytes), at least 8M, or 0 for none",
         |text| size(text).filter(|bytes| *bytes == 0 || *bytes >= RESERVE_BYTES_MIN),
     )
+}
+
+/// `ADDRESS[,ACCOUNT]`, each a number or `off`; `off` alone is for both.
+fn rate_limits(text: &str) -> Option<rate::Limits> {
+    let default = rate::Limits {
+        address: NonZeroU32::new(rate::ADDRESS_DEFAULT),
+        account: NonZeroU32::new(rate::ACCOUNT_DEFAULT),
+    };
+    let limit = |text: &str| match text {
+        "off" => Some(None),
+        // `parse` would take a sign.
+        _ if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            let limit: NonZeroU32 = text.parse().ok()?;
+            (limit.get() <= rate::PER_SECOND_MAX).then_some(Some(limit))
+        }
+        _ => None,
+    };
+    match text.split_once(',') {
+        None if text.is_empty() => Some(default),
+        None if text == "off" => Some(rate::Limits { address: None, account: None }),
+        None => Some(rate::Limits { address: limit(text)?, ..default }),
+        Some((address, account)) => {
+            Some(rate::Limits { address: limit(address)?, account: limit(account)? })
+        }
+    }
+}
+
+/// An option that may come several times, as one list; `None` if it never came.
+fn joined(given: Vec<String>) -> Option<String> {
+    (!given.is_empty()).then(|| given.join(","))
 }
 
 /// Bytes, or KiB, MiB, GiB with a letter behind.
@@ -140,7 +191,7 @@ fn setting(
     default: &str,
     env: impl Fn(&str) -> Option<OsString>,
 ) -> (String, String) {
-    let variable = format!("TRIGGERLY_{}", option.to_uppercase());
+    let variable = format!("TRIGGERLY_{}", option.to_uppercase().replace('-', "_"));
     match (given, env(&variable).filter(|value| !value.is_empty())) {
         (Some(given), _) => (format!("--{option}"), given),
         (None, Some(value)) => (variable, value.to_string_lossy().into_owned()),
@@ -194,6 +245,56 @@ mod tests {
         assert!((1..=WORKERS_MAX).contains(&config.workers));
         assert_eq!(config.log, LogConfig { level: LevelFilter::Info, json: false });
         assert_eq!(config.reserve_bytes, 256 << 20);
+        assert_eq!(config.rate, rates(100, 5_000));
+        assert_eq!(config.trust_proxy, Proxies::default());
+    }
+
+    /// 0 for no limit.
+    fn rates(address: u32, account: u32) -> rate::Limits {
+        rate::Limits { address: NonZeroU32::new(address), account: NonZeroU32::new(account) }
+    }
+
+    #[test]
+    fn rates_are_numbers_or_off() {
+        for (text, limits) in [
+            ("off", Some(rates(0, 0))),
+            ("7", Some(rates(7, 5_000))),
+            ("7,9", Some(rates(7, 9))),
+            ("off,9", Some(rates(0, 9))),
+            ("7,off", Some(rates(7, 0))),
+            ("off,off", Some(rates(0, 0))),
+            ("1000000,1", Some(rates(1_000_000, 1))),
+            ("1000001", None),
+            ("99999999999", None),
+            ("0", None),
+            ("7,0", None),
+            ("7,", None),
+            (",7", None),
+            ("7,8,9", None),
+            ("+7", None),
+            ("-7", None),
+            ("7.5", None),
+            ("7, 9", None),
+            ("OFF", None),
+        ] {
+            assert_eq!(rate_limits(text), limits, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn proxies_come_in_one_list_or_in_several() {
+        let proxies = |text| Proxies::parse(text).expect("networks");
+        let given = |options: &[&str], env: &[(&str, &str)]| {
+            let trust_proxy = options.iter().map(|&text| text.to_owned()).collect();
+            check(RawConfig { trust_proxy, ..RawConfig::default() }, env)
+                .map(|config| config.trust_proxy)
+        };
+        let env = [("TRIGGERLY_TRUST_PROXY", "192.0.2.0/24, ::1")];
+        assert_eq!(given(&["10.0.0.0/8", "::1"], &[]), Ok(proxies("10.0.0.0/8,::1")));
+        assert_eq!(given(&[], &env), Ok(proxies("192.0.2.0/24,::1")));
+        assert_eq!(given(&["10.0.0.0/8"], &env), Ok(proxies("10.0.0.0/8")));
+        let error = given(&["10.0.0.0/8", "nowhere"], &env).expect_err("no address");
+        assert!(error.starts_with("--trust-proxy takes networks"), "{error}");
     }
 
     #[test]
@@ -238,24 +339,29 @@ mod tests {
             ("TRIGGERLY_WORKERS", "7"),
             ("TRIGGERLY_LOG", "debug,json"),
             ("TRIGGERLY_RESERVE", "16M"),
+            ("TRIGGERLY_RATE", "5,6"),
         ];
         let config = check(RawConfig::default(), &env).expect("all from the environment");
         assert_eq!(config.listen.to_string(), "[::1]:1");
         assert_eq!((config.data, config.workers), (PathBuf::from("/env"), 7));
         assert_eq!(config.log, LogConfig { level: LevelFilter::Debug, json: true });
         assert_eq!(config.reserve_bytes, 16 << 20);
+        assert_eq!(config.rate, rates(5, 6));
         let raw = RawConfig {
             data: Some("/option".into()),
             listen: Some("127.0.0.1:0".into()),
             workers: Some("3".into()),
             log: Some("off,text".into()),
             reserve: Some("0".into()),
+            rate: Some("off".into()),
+            trust_proxy: Vec::new(),
         };
         let config = check(raw, &env).expect("all from the options");
         assert_eq!(config.listen.to_string(), "127.0.0.1:0");
         assert_eq!((config.data, config.workers), (PathBuf::from("/option"), 3));
         assert_eq!(config.log, LogConfig { level: LevelFilter::Off, json: false });
         assert_eq!(config.reserve_bytes, 0);
+        assert_eq!(config.rate, rates(0, 0));
     }
 
     #[test]
@@ -268,6 +374,8 @@ mod tests {
             ("TRIGGERLY_LOG", "loud"),
             ("TRIGGERLY_LOG", "info,xml"),
             ("TRIGGERLY_RESERVE", "4M"),
+            ("TRIGGERLY_RATE", "fast"),
+            ("TRIGGERLY_TRUST_PROXY", "10.0.0.0/33"),
         ] {
             let error = check(RawConfig::default(), &[(variable, value)]).expect_err(value);
             assert!(error.starts_with(variable) && error.contains(value), "{error}");

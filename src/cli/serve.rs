@@ -41,6 +41,17 @@ pub(super) struct Serve {
     /// room again; 0 for none (default: 256M)
     #[argh(option)]
     reserve: Option<String>,
+
+    /// calls a second that one address may make (IPv6: one /64) and, behind a comma, objects a second
+    /// that one account takes, each with ten seconds' worth at once, or `off`; the machine itself
+    /// has no limit (default: 100,5000)
+    #[argh(option)]
+    rate: Option<String>,
+
+    /// a network or address of proxies that are believed when they say whose call it is, by
+    /// X-Forwarded-For or Forwarded; may be given several times (default: none)
+    #[argh(option)]
+    trust_proxy: Vec<String>,
 }
 
 /// Why a server ends.
@@ -51,8 +62,8 @@ enum End {
 
 impl Serve {
     pub(super) fn run(self) -> Result<(), Exit> {
-        let Serve { data, listen, workers, log, reserve } = self;
-        let config = RawConfig { data, listen, workers, log, reserve }
+        let Serve { data, listen, workers, log, reserve, rate, trust_proxy } = self;
+        let config = RawConfig { data, listen, workers, log, reserve, rate, trust_proxy }
             .check(|name| std::env::var_os(name))?;
         logging::start(config.log);
         // From before anything is announced, so that a signal right behind it isn't lost.
