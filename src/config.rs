@@ -2,11 +2,15 @@
 
 use std::ffi::OsString;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use log::LevelFilter;
+
+use crate::client::Proxies;
+use crate::rate;
 
 /// Where the store lies unless somebody says otherwise.
 pub const DATA_DEFAULT: &str = "data/store";
@@ -57,6 +61,8 @@ pub struct RawConfig {
     pub keep_alive: Option<String>,
     pub max_connections: Option<String>,
     pub max_per_address: Option<String>,
+    pub rate: Option<String>,
+    pub trust_proxy: Vec<String>,
 }
 
 /// What a server is to do.
@@ -81,6 +87,10 @@ pub struct Config {
     /// Connections of one address at a time; a quarter of all, and loopback addresses apart, if there is
     /// none.
     pub max_per_address: Option<usize>,
+    /// How fast calls may come.
+    pub rate: rate::Limits,
+    /// Which proxies are believed when they say whose call it is.
+    pub trust_proxy: Proxies,
 }
 
 /// What is logged, and how.
@@ -144,6 +154,17 @@ impl RawConfig {
                 "a number from 1 to 1000000, or auto",
                 number_or_auto,
             )?,
+            rate: read(
+                setting("rate", self.rate, ""),
+                "calls a second from an address, and behind a comma objects a second for an account, \
+                 each from 1 to 1000000 or `off`, as 100,5000",
+                rate_limits,
+            )?,
+            trust_proxy: read(
+                setting("trust-proxy", joined(self.trust_proxy), ""),
+                "networks or addresses of proxies, as 10.0.0.0/8,::1",
+                Proxies::parse,
+            )?,
         })
     }
 }
@@ -161,6 +182,36 @@ pub fn reserve_bytes(
         "a size as 256M (K, M, G or bytes), at least 8M, or 0 for none",
         |text| size(text).filter(|bytes| *bytes == 0 || *bytes >= RESERVE_BYTES_MIN),
     )
+}
+
+/// `ADDRESS[,ACCOUNT]`, each a number or `off`; `off` alone is for both.
+fn rate_limits(text: &str) -> Option<rate::Limits> {
+    let default = rate::Limits {
+        address: NonZeroU32::new(rate::ADDRESS_DEFAULT),
+        account: NonZeroU32::new(rate::ACCOUNT_DEFAULT),
+    };
+    let limit = |text: &str| match text {
+        "off" => Some(None),
+        // `parse` would take a sign.
+        _ if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            let limit: NonZeroU32 = text.parse().ok()?;
+            (limit.get() <= rate::PER_SECOND_MAX).then_some(Some(limit))
+        }
+        _ => None,
+    };
+    match text.split_once(',') {
+        None if text.is_empty() => Some(default),
+        None if text == "off" => Some(rate::Limits { address: None, account: None }),
+        None => Some(rate::Limits { address: limit(text)?, ..default }),
+        Some((address, account)) => {
+            Some(rate::Limits { address: limit(address)?, account: limit(account)? })
+        }
+    }
+}
+
+/// An option that may come several times, as one list; `None` if it never came.
+fn joined(given: Vec<String>) -> Option<String> {
+    (!given.is_empty()).then(|| given.join(","))
 }
 
 /// Bytes, or KiB, MiB, GiB with a letter behind.
@@ -262,6 +313,56 @@ mod tests {
         assert!((1..=WORKERS_MAX).contains(&config.workers));
         assert_eq!(config.log, LogConfig { level: LevelFilter::Info, json: false });
         assert_eq!(config.reserve_bytes, 256 << 20);
+        assert_eq!(config.rate, rates(100, 5_000));
+        assert_eq!(config.trust_proxy, Proxies::default());
+    }
+
+    /// 0 for no limit.
+    fn rates(address: u32, account: u32) -> rate::Limits {
+        rate::Limits { address: NonZeroU32::new(address), account: NonZeroU32::new(account) }
+    }
+
+    #[test]
+    fn rates_are_numbers_or_off() {
+        for (text, limits) in [
+            ("off", Some(rates(0, 0))),
+            ("7", Some(rates(7, 5_000))),
+            ("7,9", Some(rates(7, 9))),
+            ("off,9", Some(rates(0, 9))),
+            ("7,off", Some(rates(7, 0))),
+            ("off,off", Some(rates(0, 0))),
+            ("1000000,1", Some(rates(1_000_000, 1))),
+            ("1000001", None),
+            ("99999999999", None),
+            ("0", None),
+            ("7,0", None),
+            ("7,", None),
+            (",7", None),
+            ("7,8,9", None),
+            ("+7", None),
+            ("-7", None),
+            ("7.5", None),
+            ("7, 9", None),
+            ("OFF", None),
+        ] {
+            assert_eq!(rate_limits(text), limits, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn proxies_come_in_one_list_or_in_several() {
+        let proxies = |text| Proxies::parse(text).expect("networks");
+        let given = |options: &[&str], env: &[(&str, &str)]| {
+            let trust_proxy = options.iter().map(|&text| text.to_owned()).collect();
+            check(RawConfig { trust_proxy, ..RawConfig::default() }, env)
+                .map(|config| config.trust_proxy)
+        };
+        let env = [("TRIGGERLY_TRUST_PROXY", "192.0.2.0/24, ::1")];
+        assert_eq!(given(&["10.0.0.0/8", "::1"], &[]), Ok(proxies("10.0.0.0/8,::1")));
+        assert_eq!(given(&[], &env), Ok(proxies("192.0.2.0/24,::1")));
+        assert_eq!(given(&["10.0.0.0/8"], &env), Ok(proxies("10.0.0.0/8")));
+        let error = given(&["10.0.0.0/8", "nowhere"], &env).expect_err("no address");
+        assert!(error.starts_with("--trust-proxy takes networks"), "{error}");
     }
 
     #[test]
@@ -309,6 +410,7 @@ mod tests {
             ("TRIGGERLY_REQUEST_TIMEOUT", "3"),
             ("TRIGGERLY_KEEP_ALIVE", "1h"),
             ("TRIGGERLY_MAX_CONNECTIONS", "100"),
+            ("TRIGGERLY_RATE", "5,6"),
         ];
         let config = check(RawConfig::default(), &env).expect("all from the environment");
         assert_eq!(config.listen.to_string(), "[::1]:1");
@@ -317,6 +419,7 @@ mod tests {
         assert_eq!(config.reserve_bytes, 16 << 20);
         assert_eq!((config.request_timeout.as_secs(), config.keep_alive.as_secs()), (3, 3_600));
         assert_eq!((config.max_connections, config.max_per_address), (Some(100), None));
+        assert_eq!(config.rate, rates(5, 6));
         let raw = RawConfig {
             data: Some("/option".into()),
             listen: Some("127.0.0.1:0".into()),
@@ -327,6 +430,8 @@ mod tests {
             keep_alive: Some("2m".into()),
             max_connections: Some("auto".into()),
             max_per_address: Some("7".into()),
+            rate: Some("off".into()),
+            trust_proxy: Vec::new(),
         };
         let config = check(raw, &env).expect("all from the options");
         assert_eq!(config.listen.to_string(), "127.0.0.1:0");
@@ -335,6 +440,7 @@ mod tests {
         assert_eq!(config.reserve_bytes, 0);
         assert_eq!((config.request_timeout.as_millis(), config.keep_alive.as_secs()), (500, 120));
         assert_eq!((config.max_connections, config.max_per_address), (None, Some(7)));
+        assert_eq!(config.rate, rates(0, 0));
     }
 
     #[test]
@@ -355,6 +461,8 @@ mod tests {
             ("TRIGGERLY_MAX_CONNECTIONS", "0"),
             ("TRIGGERLY_MAX_CONNECTIONS", "+1"),
             ("TRIGGERLY_MAX_PER_ADDRESS", "all"),
+            ("TRIGGERLY_RATE", "fast"),
+            ("TRIGGERLY_TRUST_PROXY", "10.0.0.0/33"),
         ] {
             let error = check(RawConfig::default(), &[(variable, value)]).expect_err(value);
             assert!(error.starts_with(variable) && error.contains(value), "{error}");

@@ -26,10 +26,11 @@
 //! 3  ingest/  export/  jobs     decisions · everything in a format · threads for reading
 //!    erasing  retention  keeper what is to be gone, asked for or by its age · who sees to it
 //! 2  auth  store/  http/  view  who · durability · transport · how things look as JSON
-//! 1  model/  clock  config      leaves
+//! 1  model/  clock  client      leaves: what things are · the time · whose call it is ·
+//!    rate  config               how fast calls may come · options, also of the others
 //! ```
 //! tiny_http is known in [`http`] alone, sled in [`store`], argh in [`cli`], the wall clock in
-//! [`clock`]; HTTP ends in [`api`]. `model` and `ingest` do no I/O.
+//! [`clock`], governor in [`rate`]; HTTP ends in [`api`]. `model` and `ingest` do no I/O.
 //!
 //! # Invariants
 //! 1. An acknowledged call survives any crash after the acknowledgement.
@@ -38,7 +39,7 @@
 //! 4. One thread writes the log and the keyed state.
 //! 5. The state is a function of the log: the same records give the same bytes, however batched.
 //! 6. Every queue, body, batch, depth and name has a named bound ([`model::limits`],
-//!    [`store`], [`jobs`]).
+//!    [`store`], [`jobs`], [`rate`]).
 //! 7. After a failed write or flush nothing is acknowledged any more.
 //! 8. Our decoding of what came from outside or from disk never panics; where sled's might, it is
 //!    caught.
@@ -56,6 +57,7 @@ pub mod api;
 pub mod app;
 pub mod auth;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod commands;
 pub mod config;
@@ -67,6 +69,7 @@ pub mod ingest;
 pub mod jobs;
 pub mod keeper;
 pub mod model;
+pub mod rate;
 pub mod retention;
 pub mod store;
 pub mod view;

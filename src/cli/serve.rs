@@ -60,6 +60,17 @@ pub(super) struct Serve {
     /// this machine itself)
     #[argh(option)]
     max_per_address: Option<String>,
+
+    /// calls a second that one address may make (IPv6: one /64) and, behind a comma, objects a second
+    /// that one account takes, each with ten seconds' worth at once, or `off`; the machine itself
+    /// has no limit (default: 100,5000)
+    #[argh(option)]
+    rate: Option<String>,
+
+    /// a network or address of proxies that are believed when they say whose call it is, by
+    /// X-Forwarded-For or Forwarded; may be given several times (default: none)
+    #[argh(option)]
+    trust_proxy: Vec<String>,
 }
 
 /// Why a server ends.
@@ -80,6 +91,8 @@ impl Serve {
             keep_alive,
             max_connections,
             max_per_address,
+            rate,
+            trust_proxy,
         } = self;
         let raw = RawConfig {
             data,
@@ -91,6 +104,8 @@ impl Serve {
             keep_alive,
             max_connections,
             max_per_address,
+            rate,
+            trust_proxy,
         };
         let config = raw.check(|name| std::env::var_os(name))?;
         logging::start(config.log);
