@@ -26,10 +26,12 @@
 //! 3  ingest/  export/  jobs     decisions · everything in a format · threads for reading
 //!    erasing  retention  keeper what is to be gone, asked for or by its age · who sees to it
 //! 2  auth  store/  http/  view  who · durability · transport · how things look as JSON
+//!    refused                    the last calls that were refused
 //! 1  model/  clock  config      leaves
 //! ```
 //! tiny_http is known in [`http`] alone, sled in [`store`], argh in [`cli`], the wall clock in
-//! [`clock`]; HTTP ends in [`api`]. `model` and `ingest` do no I/O.
+//! [`clock`]; HTTP ends in [`api`]. `model` and `ingest` do no I/O. Each room keeps its own figures
+//! (`store::Figures`, `api`'s), and `GET /metrics` gathers them: there is no registry.
 //!
 //! # Invariants
 //! 1. An acknowledged call survives any crash after the acknowledgement.
@@ -67,6 +69,7 @@ pub mod ingest;
 pub mod jobs;
 pub mod keeper;
 pub mod model;
+pub mod refused;
 pub mod retention;
 pub mod store;
 pub mod view;

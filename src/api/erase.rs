@@ -12,10 +12,10 @@ use serde::Serialize;
 
 use super::query::Params;
 use super::read::Question;
-use super::{Api, answer};
+use super::{Api, Reply, answer};
 use crate::clock;
 use crate::erasing::{Count, Target};
-use crate::http::{Answer, Request, Response};
+use crate::http::{Request, Response};
 use crate::ingest::{Code, Reject};
 use crate::model::{AccountId, Id};
 use crate::store::{Done, Store, Writer};
@@ -42,7 +42,7 @@ struct Order {
 
 impl Api {
     /// Checks who calls and what for, and has it done by a job.
-    pub(super) fn erase(&self, question: &Question, request: &Request, answer: Answer) {
+    pub(super) fn erase(&self, question: &Question, request: &Request, answer: Reply) {
         let checked = self.reader(request).and_then(|principal| {
             Ok((Order::of(question, request, principal.account)?, self.room()?))
         });
@@ -51,6 +51,10 @@ impl Api {
             Ok((order, room)) => {
                 let (store, writer) = (Arc::clone(&self.store), Arc::clone(&self.writer));
                 let stopping = Arc::clone(&self.stopping);
+                if !order.dry_run {
+                    // They may quote what is to be gone.
+                    self.records.refused.forget(order.account());
+                }
                 room.put(move || order.carry_out(&store, &writer, &stopping, answer));
             }
         }
@@ -84,8 +88,15 @@ impl Order {
         Ok(Order { target, dry_run: params.dry_run()? })
     }
 
+    fn account(&self) -> AccountId {
+        match &self.target {
+            Target::User { account, .. } => *account,
+            Target::Events(filter) => filter.account,
+        }
+    }
+
     /// Counts, erases if there is anything to, and answers.
-    fn carry_out(self, store: &Store, writer: &Writer, stopping: &AtomicBool, answer: Answer) {
+    fn carry_out(self, store: &Store, writer: &Writer, stopping: &AtomicBool, answer: Reply) {
         let Order { target, dry_run } = self;
         let reject = match target.count(store, &|| !stopping.load(SeqCst)) {
             Err(error) => answer::unreadable(&error),

@@ -37,6 +37,11 @@ pub(super) struct Serve {
     #[argh(option)]
     log: Option<String>,
 
+    /// log a line for each request: method, path, status, code, bytes, milliseconds; no address and
+    /// nothing that was sent
+    #[argh(switch)]
+    access_log: bool,
+
     /// what is to stay free on the disk, as 256M or 1G; with less, tracking is refused until there is
     /// room again; 0 for none (default: 256M)
     #[argh(option)]
@@ -51,8 +56,8 @@ enum End {
 
 impl Serve {
     pub(super) fn run(self) -> Result<(), Exit> {
-        let Serve { data, listen, workers, log, reserve } = self;
-        let config = RawConfig { data, listen, workers, log, reserve }
+        let Serve { data, listen, workers, log, access_log, reserve } = self;
+        let config = RawConfig { data, listen, workers, log, access_log, reserve }
             .check(|name| std::env::var_os(name))?;
         logging::start(config.log);
         // From before anything is announced, so that a signal right behind it isn't lost.

@@ -60,6 +60,8 @@ impl Delete {
         let count = target.count(context.store, &|| true)?.unwrap_or_default();
         if !self.dry_run && !count.is_nothing() {
             context.writer.submit_and_wait(vec![target.draft(clock::now())])?;
+            // They may quote what is gone.
+            context.refused.forget(account);
         }
         let users = matches!(self.what, Deleted::User(_)).then_some(count.users);
         Ok(Counted { users, events: count.events, missing: count.missing })
