@@ -109,6 +109,8 @@ pub struct Refused {
     rings: Mutex<Rings>,
     /// What is kept differs from the file.
     changed: AtomicBool,
+    /// Held while the file changes.
+    saving: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -138,12 +140,14 @@ impl Rings {
         }
     }
 
-    fn drop_older(&mut self, than: Date) {
+    fn drop_older(&mut self, than: Date) -> bool {
+        let before = self.count;
         for ring in self.of.values_mut() {
             ring.retain(|refusal| refusal.at >= than);
         }
         self.of.retain(|_, ring| !ring.is_empty());
         self.count = self.of.values().map(VecDeque::len).sum();
+        self.count < before
     }
 }
 
@@ -160,7 +164,12 @@ impl Refused {
                 }
             }
         }
-        Refused { path, rings: Mutex::new(rings), changed: AtomicBool::new(false) }
+        Refused {
+            path,
+            rings: Mutex::new(rings),
+            changed: AtomicBool::new(false),
+            saving: Mutex::default(),
+        }
     }
 
     fn rings(&self) -> MutexGuard<'_, Rings> {
@@ -183,22 +192,39 @@ impl Refused {
         ring.filter(|refusal| refusal.at >= since).take(limit).cloned().collect()
     }
 
-    /// Forgets all of an account's.
-    pub fn forget(&self, account: AccountId) {
+    /// Forgets all of an account's, on disk too, for good: the file goes, and the others' are written again
+    /// with the next one.
+    ///
+    /// # Errors
+    /// If the file can't be taken away.
+    pub fn forget(&self, account: AccountId) -> io::Result<()> {
+        let _saving = self.saving();
         let mut rings = self.rings();
         if let Some(ring) = rings.of.remove(&account) {
             rings.count -= ring.len();
-            self.changed.store(true, SeqCst);
         }
+        self.changed.store(true, SeqCst);
+        drop(rings);
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => File::open(self.path.parent().unwrap_or(&self.path))?.sync_all(),
+        }
+    }
+
+    /// Held while the file changes.
+    fn saving(&self) -> MutexGuard<'_, ()> {
+        self.saving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes what has changed since it was written last.
     pub fn save(&self, now: Date) {
-        if !self.changed.swap(false, SeqCst) {
+        let _saving = self.saving();
+        let mut rings = self.rings();
+        let aged = rings.drop_older(since(now));
+        if !self.changed.swap(false, SeqCst) && !aged {
             return;
         }
-        let mut rings = self.rings();
-        rings.drop_older(since(now));
         let lines: Vec<Line> = rings
             .of
             .iter()
@@ -207,6 +233,7 @@ impl Refused {
         drop(rings);
         if let Err(error) = self.write(&lines) {
             log::debug!("can't write {}: {error}", self.path.display());
+            self.changed.store(true, SeqCst);
         }
     }
 
@@ -351,7 +378,9 @@ mod tests {
         refused.save(Date::from_millis(week + 1));
         let refused = Refused::open(dir.path());
         assert_eq!((times(&refused, 1, 0), times(&refused, 2, 0)), (vec![5], vec![8, 6]));
-        refused.forget(AccountId(1));
+        refused.forget(AccountId(1)).expect("the file can be removed");
+        assert!(times(&Refused::open(dir.path()), 1, 0).is_empty());
+        refused.forget(AccountId(1)).expect("there is nothing to be removed");
         refused.save(Date::from_millis(0));
         let refused = Refused::open(dir.path());
         assert_eq!((times(&refused, 1, 0), times(&refused, 2, 0)), (vec![], vec![8, 6]));

@@ -180,7 +180,8 @@ fn owners_see_their_own_refused_calls() {
     let erased = request(server.address, "DELETE", "/v1/users/jo@example.com", &headers);
     assert_eq!(erased.status, 200);
     assert_eq!(refused_by(&server), [] as [Value; 0]);
-    drop(server);
+    let server = server.again();
+    assert_eq!(refused_by(&server), [] as [Value; 0]);
 }
 
 /// Serves with an access log, makes calls, and gives the lines and the credentials.

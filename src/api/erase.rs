@@ -18,6 +18,7 @@ use crate::erasing::{Count, Target};
 use crate::http::{Request, Response};
 use crate::ingest::{Code, Reject};
 use crate::model::{AccountId, Id};
+use crate::refused::Refused;
 use crate::store::{Done, Store, Writer};
 use crate::view::is_zero;
 
@@ -51,11 +52,11 @@ impl Api {
             Ok((order, room)) => {
                 let (store, writer) = (Arc::clone(&self.store), Arc::clone(&self.writer));
                 let stopping = Arc::clone(&self.stopping);
-                if !order.dry_run {
-                    // They may quote what is to be gone.
-                    self.records.refused.forget(order.account());
-                }
-                room.put(move || order.carry_out(&store, &writer, &stopping, answer));
+                let records = Arc::clone(&self.records);
+                room.put(move || match order.forget_refused(&records.refused) {
+                    Ok(()) => order.carry_out(&store, &writer, &stopping, answer),
+                    Err(reject) => answer.send(&answer::problem(&reject)),
+                });
             }
         }
     }
@@ -88,11 +89,22 @@ impl Order {
         Ok(Order { target, dry_run: params.dry_run()? })
     }
 
-    fn account(&self) -> AccountId {
-        match &self.target {
+    /// Forgets the account's refused calls: they may quote what is to be gone, if it was never taken too.
+    fn forget_refused(&self, refused: &Refused) -> Result<(), Reject> {
+        if self.dry_run {
+            return Ok(());
+        }
+        let account = match &self.target {
             Target::User { account, .. } => *account,
             Target::Events(filter) => filter.account,
-        }
+        };
+        refused.forget(account).map_err(|error| {
+            log::error!("refused calls can't be forgotten: {error}");
+            Reject::new(
+                Code::StorageFailed,
+                "the server can't take files away; its owner has to look into its log",
+            )
+        })
     }
 
     /// Counts, erases if there is anything to, and answers.

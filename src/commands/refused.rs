@@ -36,8 +36,7 @@ pub(super) fn show(
     // Those of one moment stay as they are.
     all.sort_by_key(|(_, refusal)| std::cmp::Reverse(refusal.at));
     if json {
-        let rows: Vec<_> =
-            all.iter().map(|(account, refusal)| Row { account: *account, refusal }).collect();
+        let rows: Vec<_> = all.iter().map(|(account, refusal)| Row { account, refusal }).collect();
         serde_json::to_writer(&mut *out, &rows).map_err(io::Error::from)?;
         writeln!(out)?;
         return Ok(());
