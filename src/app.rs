@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::api::Api;
+use crate::clock;
 use crate::commands::{self, Context, Failure, Imports};
 use crate::config::Config;
 use crate::control;
@@ -19,6 +20,7 @@ use crate::http::limits::{CONNECTIONS_DEFAULT_MAX, DESCRIPTORS_APART};
 use crate::http::{self, Limits, Running, Server};
 use crate::jobs::Jobs;
 use crate::keeper::Keeper;
+use crate::refused::{Refused, Saver};
 use crate::store::{self, Directory, Store, Writer};
 
 /// How long stopping may take: what is under way is answered and on disk long before, unless the
@@ -61,6 +63,8 @@ pub struct Opened {
     pub writer: Arc<Writer>,
     /// The imports that are under way.
     pub imports: Arc<Imports>,
+    /// The last refused calls.
+    pub refused: Arc<Refused>,
 }
 
 impl Opened {
@@ -71,19 +75,22 @@ impl Opened {
     pub fn open(directory: Directory) -> Result<Opened, Error> {
         let store = Arc::new(Store::open_in(directory)?);
         let writer = Writer::start(Arc::clone(&store), store.flusher()).map_err(Error::Thread)?;
-        Ok(Opened { store, writer: Arc::new(writer), imports: Arc::default() })
+        let refused = Arc::new(Refused::open(store.dir()));
+        Ok(Opened { store, writer: Arc::new(writer), imports: Arc::default(), refused })
     }
 
     /// What commands need of it.
     #[must_use]
     pub fn context(&self) -> Context<'_> {
-        Context { store: &self.store, writer: &self.writer, imports: &self.imports }
+        let Opened { store, writer, imports, refused } = self;
+        Context { store, writer, imports, refused }
     }
 
     /// Ends the writer and lets go of the store, unless it has failed: sled would try to write once
     /// more, and after a failed write that may never return.
     pub fn close(self) {
         self.writer.close();
+        self.refused.save(clock::now());
         if self.store.failure().is_some() {
             std::mem::forget(self);
         }
@@ -98,6 +105,7 @@ pub struct App {
     running: Running,
     stopping: Arc<AtomicBool>,
     keeper: Keeper,
+    saver: Saver,
 }
 
 impl App {
@@ -116,7 +124,7 @@ impl App {
         if opened.store.accounts().is_empty() {
             first_run(&opened.context(), server.local_addr(), out)?;
         }
-        control::listen(&opened.store, &opened.writer, &opened.imports)
+        control::listen(&opened.store, &opened.writer, &opened.imports, &opened.refused)
             .map_err(|error| Error::Control(config.data.display().to_string(), error))?;
         let jobs = Arc::new(Jobs::start().map_err(Error::Thread)?);
         let exports = Arc::new(Jobs::start_exports().map_err(Error::Thread)?);
@@ -127,6 +135,7 @@ impl App {
             Arc::clone(&jobs),
             Arc::clone(&exports),
             Arc::clone(&stopping),
+            Arc::clone(&opened.refused),
         );
         let address = server.local_addr();
         let running = server.start(config.workers, transport_limits(config), Arc::new(api))?;
@@ -134,7 +143,8 @@ impl App {
         let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
         log::info!("listening on http://{address}, data in {}", config.data.display());
         let keeper = Keeper::start(&opened.store, &opened.writer).map_err(Error::Thread)?;
-        Ok(App { opened, jobs, exports, running, stopping, keeper })
+        let saver = Saver::start(&opened.refused).map_err(Error::Thread)?;
+        Ok(App { opened, jobs, exports, running, stopping, keeper, saver })
     }
 
     /// Calls `tell` with the reason when it can't go on, as on a full disk: it is to be stopped then.
@@ -147,7 +157,7 @@ impl App {
     /// # Errors
     /// [`Error::Stuck`] after [`STOP_MAX`].
     pub fn stop(self) -> Result<(), Error> {
-        let App { opened, jobs, exports, running, stopping, keeper } = self;
+        let App { opened, jobs, exports, running, stopping, keeper, saver } = self;
         stopping.store(true, SeqCst);
         let began = Instant::now();
         let ending = thread::spawn(move || {
@@ -159,6 +169,7 @@ impl App {
             // They break off at the next record, or when a write has waited long enough.
             exports.close();
             running.stop();
+            saver.stop();
             opened.close();
         });
         while !ending.is_finished() {

@@ -1,7 +1,7 @@
 //! What a server is to do, checked: options and their twins in the environment.
 
 use std::ffi::OsString;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -56,6 +56,7 @@ pub struct RawConfig {
     pub listen: Option<String>,
     pub workers: Option<String>,
     pub log: Option<String>,
+    pub access_log: bool,
     pub reserve: Option<String>,
     pub request_timeout: Option<String>,
     pub keep_alive: Option<String>,
@@ -100,6 +101,8 @@ pub struct LogConfig {
     pub level: LevelFilter,
     /// As a JSON object a line instead of text.
     pub json: bool,
+    /// A line for each request, whatever the level.
+    pub access: bool,
 }
 
 impl RawConfig {
@@ -120,19 +123,26 @@ impl RawConfig {
             data,
             listen: read(
                 setting("listen", self.listen, LISTEN_DEFAULT),
-                "an address and a port, as 127.0.0.1:8080",
-                |text| text.to_socket_addrs().ok()?.next(),
+                "an address and a port, as 127.0.0.1:8080 (names other than localhost aren't looked up)",
+                address,
             )?,
             workers: read(
                 setting("workers", self.workers, &workers.to_string()),
                 "a number from 1 to 64",
                 |text| text.parse().ok().filter(|workers| (1..=WORKERS_MAX).contains(workers)),
             )?,
-            log: read(
-                setting("log", self.log, "info"),
-                "a level (off, error, warn, info, debug, trace), with `,json` or `,text` behind it",
-                LogConfig::parse,
-            )?,
+            log: LogConfig {
+                access: read(
+                    setting("access-log", self.access_log.then(|| "1".to_owned()), "0"),
+                    "1 or 0",
+                    |text| ["0", "1"].iter().position(|known| *known == text).map(|at| at == 1),
+                )?,
+                ..read(
+                    setting("log", self.log, "info"),
+                    "a level (off, error, warn, info, debug, trace), with `,json` or `,text` behind it",
+                    LogConfig::parse,
+                )?
+            },
             reserve_bytes: reserve_bytes(self.reserve, &env)?,
             request_timeout: read(
                 setting("request-timeout", self.request_timeout, REQUEST_TIMEOUT_DEFAULT),
@@ -166,6 +176,15 @@ impl RawConfig {
                 Proxies::parse,
             )?,
         })
+    }
+}
+
+/// An address and a port. No name is looked up: that would take the resolver's shared libraries, which
+/// a static binary doesn't have.
+fn address(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix("localhost:") {
+        Some(port) => Some((Ipv4Addr::LOCALHOST, port.parse().ok()?).into()),
+        None => text.parse().ok(),
     }
 }
 
@@ -290,7 +309,7 @@ impl LogConfig {
             Some((level, "json")) => (level, true),
             Some(_) => return None,
         };
-        Some(LogConfig { level: LevelFilter::from_str(level).ok()?, json })
+        Some(LogConfig { level: LevelFilter::from_str(level).ok()?, json, access: false })
     }
 }
 
@@ -311,7 +330,7 @@ mod tests {
         assert_eq!(config.data, PathBuf::from("data/store"));
         assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
         assert!((1..=WORKERS_MAX).contains(&config.workers));
-        assert_eq!(config.log, LogConfig { level: LevelFilter::Info, json: false });
+        assert_eq!(config.log, LogConfig { level: LevelFilter::Info, json: false, access: false });
         assert_eq!(config.reserve_bytes, 256 << 20);
         assert_eq!(config.rate, rates(100, 5_000));
         assert_eq!(config.trust_proxy, Proxies::default());
@@ -411,11 +430,12 @@ mod tests {
             ("TRIGGERLY_KEEP_ALIVE", "1h"),
             ("TRIGGERLY_MAX_CONNECTIONS", "100"),
             ("TRIGGERLY_RATE", "5,6"),
+            ("TRIGGERLY_ACCESS_LOG", "1"),
         ];
         let config = check(RawConfig::default(), &env).expect("all from the environment");
         assert_eq!(config.listen.to_string(), "[::1]:1");
         assert_eq!((config.data, config.workers), (PathBuf::from("/env"), 7));
-        assert_eq!(config.log, LogConfig { level: LevelFilter::Debug, json: true });
+        assert_eq!(config.log, LogConfig { level: LevelFilter::Debug, json: true, access: true });
         assert_eq!(config.reserve_bytes, 16 << 20);
         assert_eq!((config.request_timeout.as_secs(), config.keep_alive.as_secs()), (3, 3_600));
         assert_eq!((config.max_connections, config.max_per_address), (Some(100), None));
@@ -425,6 +445,7 @@ mod tests {
             listen: Some("127.0.0.1:0".into()),
             workers: Some("3".into()),
             log: Some("off,text".into()),
+            access_log: true,
             reserve: Some("0".into()),
             request_timeout: Some("500ms".into()),
             keep_alive: Some("2m".into()),
@@ -436,7 +457,7 @@ mod tests {
         let config = check(raw, &env).expect("all from the options");
         assert_eq!(config.listen.to_string(), "127.0.0.1:0");
         assert_eq!((config.data, config.workers), (PathBuf::from("/option"), 3));
-        assert_eq!(config.log, LogConfig { level: LevelFilter::Off, json: false });
+        assert_eq!(config.log, LogConfig { level: LevelFilter::Off, json: false, access: true });
         assert_eq!(config.reserve_bytes, 0);
         assert_eq!((config.request_timeout.as_millis(), config.keep_alive.as_secs()), (500, 120));
         assert_eq!((config.max_connections, config.max_per_address), (None, Some(7)));
@@ -450,6 +471,9 @@ mod tests {
             ("TRIGGERLY_LISTEN", "127.0.0.1:99999"),
             ("TRIGGERLY_WORKERS", "0"),
             ("TRIGGERLY_WORKERS", "65"),
+            ("TRIGGERLY_LISTEN", "example.com:80"),
+            ("TRIGGERLY_LISTEN", "localhost:http"),
+            ("TRIGGERLY_ACCESS_LOG", "yes"),
             ("TRIGGERLY_LOG", "loud"),
             ("TRIGGERLY_LOG", "info,xml"),
             ("TRIGGERLY_RESERVE", "4M"),
@@ -466,6 +490,14 @@ mod tests {
         ] {
             let error = check(RawConfig::default(), &[(variable, value)]).expect_err(value);
             assert!(error.starts_with(variable) && error.contains(value), "{error}");
+        }
+        for (given, address) in [
+            ("localhost:80", "127.0.0.1:80"),
+            ("0.0.0.0:0", "0.0.0.0:0"),
+            ("[::]:8080", "[::]:8080"),
+        ] {
+            let config = check(RawConfig::default(), &[("TRIGGERLY_LISTEN", given)]).expect(given);
+            assert_eq!(config.listen.to_string(), address);
         }
         let raw = RawConfig { listen: Some("nowhere".into()), ..RawConfig::default() };
         let error = check(raw, &[]).expect_err("no port");

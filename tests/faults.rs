@@ -15,6 +15,7 @@ use triggerly::api::Api;
 use triggerly::commands::{self, Context, Imports};
 use triggerly::http::{Limits, Running, Server};
 use triggerly::jobs::Jobs;
+use triggerly::refused::Refused;
 use triggerly::store::{Flush, Order, QUEUE_SUBMISSIONS_MAX, Selection, Store, Writer};
 
 type Script = Box<dyn Fn() -> io::Result<()> + Send>;
@@ -44,12 +45,15 @@ impl Whole {
         let flush = Box::new(Scripted(store.flusher(), Box::new(script)));
         let writer = Arc::new(Writer::start(Arc::clone(&store), flush).unwrap());
         let imports = Imports::default();
-        let context = Context { store: &store, writer: &writer, imports: &imports };
+        let refused = Arc::new(Refused::open(store.dir()));
+        let context =
+            Context { store: &store, writer: &writer, imports: &imports, refused: &refused };
         let account = commands::add(&context, "default").unwrap();
         let jobs = Arc::new(Jobs::start().unwrap());
         let exports = Arc::new(Jobs::start_exports().unwrap());
         let stopping = Arc::new(AtomicBool::new(false));
-        let api = Api::new(Arc::clone(&store), Arc::clone(&writer), jobs, exports, stopping);
+        let api =
+            Api::new(Arc::clone(&store), Arc::clone(&writer), jobs, exports, stopping, refused);
         let server = Server::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = server.local_addr();
         let running = Some(server.start(2, Limits::default(), Arc::new(api)).unwrap());

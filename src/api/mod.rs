@@ -4,9 +4,13 @@
 mod answer;
 mod erase;
 mod export;
+mod figures;
 mod health;
+mod metrics;
 mod query;
 mod read;
+mod refused;
+mod reply;
 mod track;
 
 use std::sync::Arc;
@@ -21,8 +25,11 @@ use crate::ingest::{Code, Kind, Reject};
 use crate::jobs::Jobs;
 use crate::model::Via;
 use crate::model::limits::{HEADERS_BYTES_MAX, TARGET_BYTES_MAX};
+use crate::refused::Refused;
 use crate::store::{Store, Writer};
+use figures::Figures;
 use read::Question;
+use reply::{Records, Reply};
 
 /// Everything that answers requests.
 pub struct Api {
@@ -31,6 +38,7 @@ pub struct Api {
     jobs: Arc<Jobs>,
     exports: Arc<Jobs>,
     stopping: Arc<AtomicBool>,
+    records: Arc<Records>,
 }
 
 /// Where a path leads.
@@ -39,7 +47,9 @@ enum Route {
     Track(Kind),
     Read(Question),
     Export,
+    Refused,
     Health,
+    Metrics,
     Nowhere,
 }
 
@@ -53,6 +63,8 @@ impl Route {
             "/v1/users" => Route::Read(Question::Users),
             "/v1/stats" => Route::Read(Question::Stats),
             "/v1/export" => Route::Export,
+            "/v1/refused" => Route::Refused,
+            "/metrics" => Route::Metrics,
             "/healthz" => Route::Health,
             _ => match path.strip_prefix("/v1/users/") {
                 // A user called `track` is reached as `%74rack`.
@@ -66,6 +78,25 @@ impl Route {
     }
 }
 
+impl Route {
+    /// What figures call it: one of few words, whatever the path was.
+    fn name(&self) -> &'static str {
+        match self {
+            Route::Track(Kind::Event) => "events_track",
+            Route::Track(Kind::User) => "users_track",
+            Route::Read(Question::User(_)) => "user",
+            Route::Read(Question::Users) => "users",
+            Route::Read(Question::Events) => "events",
+            Route::Read(Question::Stats) => "stats",
+            Route::Export => "export",
+            Route::Refused => "refused",
+            Route::Health => "healthz",
+            Route::Metrics => "metrics",
+            Route::Nowhere => "nowhere",
+        }
+    }
+}
+
 impl Api {
     /// Puts it together. `stopping` is set when the server is about to end.
     #[must_use]
@@ -75,8 +106,10 @@ impl Api {
         jobs: Arc<Jobs>,
         exports: Arc<Jobs>,
         stopping: Arc<AtomicBool>,
+        refused: Arc<Refused>,
     ) -> Api {
-        Api { store, writer, jobs, exports, stopping }
+        let records = Arc::new(Records { figures: Figures::default(), refused });
+        Api { store, writer, jobs, exports, stopping, records }
     }
 
     /// Who calls, by the `Authorization` header or else by `api_token` in the query. A header that
@@ -125,9 +158,15 @@ impl Api {
 impl Handler for Api {
     fn handle(&self, request: Request, answer: Answer) {
         let route = Route::of(request.path());
+        let mut answer = Reply::new(&request, &route, answer, &self.records);
         if let Some(reject) = too_large(&request) {
             return match route {
-                Route::Track(_) => track::refuse(&request, &reject, answer),
+                Route::Track(_) => {
+                    if let Ok(principal) = self.principal(&request, true) {
+                        answer.belongs_to(principal.account);
+                    }
+                    track::refuse(&request, &reject, answer);
+                }
                 _ => answer.send(&answer::problem(&reject)),
             };
         }
@@ -140,6 +179,8 @@ impl Handler for Api {
             }
             Route::Read(question) => self.read(question, request, answer),
             Route::Export => self.export(&request, answer),
+            Route::Refused => answer.send(&self.last_refused(&request)),
+            Route::Metrics => answer.send(&self.metrics(&request)),
             Route::Health => answer.send(&self.health(&request)),
             Route::Nowhere => answer.send(&answer::problem(&Reject::new(
                 Code::NotFound,
@@ -247,6 +288,8 @@ mod tests {
             ("/v1/events", Route::Read(Question::Events)),
             ("/v1/stats", Route::Read(Question::Stats)),
             ("/v1/export", Route::Export),
+            ("/v1/refused", Route::Refused),
+            ("/metrics", Route::Metrics),
             ("/healthz", Route::Health),
             ("/V1/events", Route::Nowhere),
             ("", Route::Nowhere),

@@ -1,8 +1,8 @@
 //! Tracking: `GET /v1/events/track` and `GET /v1/users/track`.
 
-use super::{Api, answer};
+use super::{Api, Reply, answer};
 use crate::clock;
-use crate::http::{Answer, Method, Request, Response};
+use crate::http::{Method, Request, Response};
 use crate::ingest::{Kind, Reject, Submission};
 
 /// A transparent GIF of one pixel: header, a palette of two, a graphic control extension that makes
@@ -67,7 +67,7 @@ fn pixel(status: u16) -> Response {
 }
 
 /// Refuses a tracking call before it is looked at.
-pub(super) fn refuse(request: &Request, reject: &Reject, answer: Answer) {
+pub(super) fn refuse(request: &Request, reject: &Reject, answer: Reply) {
     answer.send(&refusal(request, reject));
 }
 
@@ -78,14 +78,16 @@ pub(super) fn refusal(request: &Request, reject: &Reject) -> Response {
 
 impl Api {
     /// Takes a call. It is answered from here if it is refused, and when it is on disk if not.
-    pub(super) fn track(&self, kind: Kind, request: &Request, answer: Answer) {
+    pub(super) fn track(&self, kind: Kind, request: &Request, mut answer: Reply) {
         let manner = Manner::of(request);
         if request.method != Method::Get {
             let refuse = |reject: &Reject| manner.refused(reject);
             return answer.send(&answer::method_not_allowed(request.method, "GET", refuse));
         }
-        let batch =
-            self.authorised(kind, request).and_then(|submission| submission.decode()?.validate());
+        let batch = self.authorised(kind, request).and_then(|submission| {
+            answer.belongs_to(submission.account);
+            submission.decode()?.validate()
+        });
         match batch {
             Err(reject) => answer.send(&manner.refused(&reject)),
             Ok(batch) => batch.submit(&self.writer, move |outcome| {

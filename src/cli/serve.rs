@@ -37,6 +37,11 @@ pub(super) struct Serve {
     #[argh(option)]
     log: Option<String>,
 
+    /// log a line for each request: method, path, status, code, bytes, milliseconds; no address and
+    /// nothing that was sent
+    #[argh(switch)]
+    access_log: bool,
+
     /// what is to stay free on the disk, as 256M or 1G; with less, tracking is refused until there is
     /// room again; 0 for none (default: 256M)
     #[argh(option)]
@@ -86,6 +91,7 @@ impl Serve {
             listen,
             workers,
             log,
+            access_log,
             reserve,
             request_timeout,
             keep_alive,
@@ -99,6 +105,7 @@ impl Serve {
             listen,
             workers,
             log,
+            access_log,
             reserve,
             request_timeout,
             keep_alive,

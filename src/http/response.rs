@@ -11,6 +11,7 @@ pub struct Response {
     content_type: &'static str,
     headers: Vec<(&'static str, Cow<'static, str>)>,
     body: Cow<'static, [u8]>,
+    reason: Option<(&'static str, String)>,
 }
 
 /// What becomes of the connection and the body when the answer is written.
@@ -40,7 +41,7 @@ impl Response {
         content_type: &'static str,
         body: impl Into<Cow<'static, [u8]>>,
     ) -> Response {
-        Response { status, content_type, headers: Vec::new(), body: body.into() }
+        Response { status, content_type, headers: Vec::new(), body: body.into(), reason: None }
     }
 
     /// An answer of JSON text.
@@ -62,6 +63,19 @@ impl Response {
             self.headers.push((name, value));
         }
         self
+    }
+
+    /// The same, saying why it refuses: a word and a sentence for whoever keeps count of answers. They
+    /// aren't sent.
+    #[must_use]
+    pub fn with_reason(self, word: &'static str, sentence: String) -> Response {
+        Response { reason: Some((word, sentence)), ..self }
+    }
+
+    /// What [`Response::with_reason`] said.
+    #[must_use]
+    pub fn reason(&self) -> Option<(&'static str, &str)> {
+        self.reason.as_ref().map(|(word, sentence)| (*word, sentence.as_str()))
     }
 
     /// Its status.

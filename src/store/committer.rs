@@ -136,6 +136,15 @@ impl Size {
     }
 }
 
+/// What waits for the committer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Submissions in the queue, at most [`QUEUE_SUBMISSIONS_MAX`].
+    pub submissions: usize,
+    /// Bytes that they hold, at most [`QUEUE_BYTES_MAX`].
+    pub bytes: usize,
+}
+
 /// The way into the log. Shared by all who submit.
 pub struct Writer {
     /// Gone when it is closed: the committer ends when it has taken all there was.
@@ -193,6 +202,16 @@ impl Writer {
                 TrySendError::Disconnected(_) => Refusal::ShuttingDown,
             };
             refused.into_inner().done.call(Err(refusal));
+        }
+    }
+
+    /// What waits for the committer now.
+    #[must_use]
+    pub fn waiting(&self) -> Waiting {
+        let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
+        Waiting {
+            submissions: queue.as_ref().map_or(0, Sender::len),
+            bytes: self.queued_bytes.load(SeqCst),
         }
     }
 
@@ -333,12 +352,17 @@ impl Committer {
         let hot = self.store.tiers.hot();
         let mut stage = Stage::new(&self.store, &hot);
         let room = self.store.space.room();
-        let outcomes = group.into_iter().map(|drafts| take(&mut stage, &room, drafts)).collect();
+        let outcomes: Vec<_> =
+            group.into_iter().map(|drafts| take(&mut stage, &room, drafts)).collect();
+        let bytes = stage.record_bytes();
         // A full disk can make each of the three wait.
         let _writing = self.store.pulse.begin();
         if let Some(appended) = stage.append().map_err(|error| error.to_string())? {
+            let began = Instant::now();
             self.flush.flush().map_err(|error| format!("flushing to disk failed: {error}"))?;
+            self.store.figures.flushed(began.elapsed());
             appended.merge().map_err(|error| error.to_string())?;
+            self.store.figures.committed(&outcomes, bytes);
         }
         Ok(outcomes)
     }

@@ -57,6 +57,7 @@ mod directory;
 mod draft;
 mod fatal;
 mod fault;
+mod figures;
 mod flush;
 mod high_water;
 mod holes;
@@ -80,13 +81,14 @@ pub use backup::{BackedUp, BackupError, RestoreError, check as check_backup, res
 pub use batch::{BatchView, ENTRY_BYTES_MAX, EncodedBatch};
 pub use committer::{
     Done, GROUP_BYTES_MAX, GROUP_RECORDS_MAX, GROUP_USERS_MAX, QUEUE_BYTES_MAX,
-    QUEUE_SUBMISSIONS_MAX, Writer,
+    QUEUE_SUBMISSIONS_MAX, Waiting, Writer,
 };
 pub use compactor::{
     Compacted, ERASED_WITHIN, HOT_BYTES_MAX, Pace, Renewal, SEAL_AGE, SEAL_BYTES, Urgency,
 };
 pub use directory::{Directory, FORMAT_VERSION};
 pub use draft::Draft;
+pub use figures::Figures;
 pub use flush::Flush;
 pub use log::{Kind, Log, Missing, Order, Selection, Step, Visit};
 pub use outcome::{Outcome, Receipt, Refusal};
@@ -212,6 +214,7 @@ pub struct Store {
     /// Bytes of sled's file when it was last looked at whether that is too much.
     bloat_looked_at: AtomicU64,
     fatal: Fatal,
+    figures: Figures,
     space: Space,
     /// Last, so that nobody else has the lock while sled still has its files.
     directory: Directory,
@@ -278,6 +281,7 @@ impl Store {
             expired_looked_at: Mutex::default(),
             bloat_looked_at: AtomicU64::new(0),
             fatal: Fatal::default(),
+            figures: Figures::default(),
             space: Space::open(directory.path(), given_up)?,
             directory,
         };
@@ -326,6 +330,12 @@ impl Store {
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
+    }
+
+    /// What was committed since it was opened, in figures.
+    #[must_use]
+    pub fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     /// The room that the disk has left.

@@ -176,6 +176,12 @@ impl Space {
         self.reserve.store(reserve_bytes, SeqCst);
     }
 
+    /// Bytes that are to stay free; 0 if nobody looks.
+    #[must_use]
+    pub fn reserve_bytes(&self) -> u64 {
+        self.reserve.load(SeqCst)
+    }
+
     /// Has a ballast for as long as something is kept free, and none if not. For who runs long.
     pub fn hold_ballast(&self) {
         self.holds_ballast.store(true, SeqCst);

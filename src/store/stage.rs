@@ -62,7 +62,12 @@ impl<'s> Stage<'s> {
 
     /// Bytes of what was taken so far: records, and what follows for the state.
     pub fn bytes(&self) -> usize {
-        self.encoded.iter().map(Vec::len).sum::<usize>() + self.pending.bytes()
+        self.record_bytes() + self.pending.bytes()
+    }
+
+    /// Bytes of the records that were taken so far.
+    pub fn record_bytes(&self) -> usize {
+        self.encoded.iter().map(Vec::len).sum()
     }
 
     /// Takes a submission in, whole or not at all.
