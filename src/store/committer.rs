@@ -354,7 +354,7 @@ impl Committer {
         let room = self.store.space.room();
         let outcomes: Vec<_> =
             group.into_iter().map(|drafts| take(&mut stage, &room, drafts)).collect();
-        let bytes = stage.record_bytes();
+        let (records, bytes) = stage.taken();
         // A full disk can make each of the three wait.
         let _writing = self.store.pulse.begin();
         if let Some(appended) = stage.append().map_err(|error| error.to_string())? {
@@ -362,7 +362,7 @@ impl Committer {
             self.flush.flush().map_err(|error| format!("flushing to disk failed: {error}"))?;
             self.store.figures.flushed(began.elapsed());
             appended.merge().map_err(|error| error.to_string())?;
-            self.store.figures.committed(&outcomes, bytes);
+            self.store.figures.committed(&outcomes, records, bytes);
         }
         Ok(outcomes)
     }

@@ -54,14 +54,9 @@ impl Figures {
         self.flush_seconds.observe(took.as_secs_f64());
     }
 
-    /// A group is durable and merged: what became of its submissions, and the bytes of those taken.
-    pub(super) fn committed(&self, outcomes: &[Outcome], bytes: usize) {
-        let (mut submissions, mut records) = (0, 0);
-        for receipt in outcomes.iter().flatten() {
-            submissions += 1;
-            records += receipt.count;
-        }
-        self.submissions.observe(f64::from(submissions));
+    /// A group is durable and merged: what became of its submissions, and what they added to the log.
+    pub(super) fn committed(&self, outcomes: &[Outcome], records: usize, bytes: usize) {
+        self.submissions.observe(outcomes.iter().flatten().count() as f64);
         self.records.observe(records as f64);
         self.bytes.inc_by(bytes as u64);
     }
@@ -99,7 +94,7 @@ mod tests {
         let figures = Figures::default();
         figures.flushed(Duration::from_millis(3));
         let receipt = |count| Ok(Receipt { first_seq: 1, count });
-        figures.committed(&[receipt(5), Err(Refusal::Overloaded), receipt(1)], 700);
+        figures.committed(&[receipt(5), Err(Refusal::Overloaded), receipt(1)], 6, 700);
         assert_eq!(figures.commits(), 1);
         assert_eq!(
             (figures.submissions.get_sample_sum(), figures.records.get_sample_sum()),

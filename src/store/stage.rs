@@ -62,12 +62,12 @@ impl<'s> Stage<'s> {
 
     /// Bytes of what was taken so far: records, and what follows for the state.
     pub fn bytes(&self) -> usize {
-        self.record_bytes() + self.pending.bytes()
+        self.taken().1 + self.pending.bytes()
     }
 
-    /// Bytes of the records that were taken so far.
-    pub fn record_bytes(&self) -> usize {
-        self.encoded.iter().map(Vec::len).sum()
+    /// Records that were taken so far, and their bytes.
+    pub fn taken(&self) -> (usize, usize) {
+        (self.encoded.len(), self.encoded.iter().map(Vec::len).sum())
     }
 
     /// Takes a submission in, whole or not at all.
