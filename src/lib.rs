@@ -27,13 +27,14 @@
 //!    erasing  retention  keeper what is to be gone, asked for or by its age · who sees to it
 //! 2  auth  store/  http/  view  who · durability · transport · how things look as JSON
 //!    refused                    the last calls that were refused
+//!    context/                   what a browser's call says of its circumstances
 //! 1  model/  clock  client      leaves: what things are · the time · whose call it is ·
 //!    rate  config               how fast calls may come · options, also of the others
 //! ```
 //! tiny_http is known in [`http`] alone, sled in [`store`], argh in [`cli`], the wall clock in
-//! [`clock`], governor in [`rate`]; HTTP ends in [`api`]. `model` and `ingest` do no I/O. Each room
-//! keeps its own figures (`store::Figures`, `http::Figures`, `api`'s), and `GET /metrics` gathers them:
-//! there is no registry.
+//! [`clock`], governor in [`rate`], woothee and isbot in [`context`]; HTTP ends in [`api`]. `model`
+//! and `ingest` do no I/O. Each room keeps its own figures (`store::Figures`, `http::Figures`, `api`'s),
+//! and `GET /metrics` gathers them: there is no registry.
 //!
 //! # Invariants
 //! 1. An acknowledged call survives any crash after the acknowledgement.
@@ -64,6 +65,7 @@ pub mod client;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod context;
 pub mod control;
 pub mod erasing;
 pub mod export;
