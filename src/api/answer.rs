@@ -32,7 +32,8 @@ pub(super) fn problem(reject: &Reject) -> Response {
 
 /// The headers that a refusal's status asks for, whatever its body.
 pub(super) fn with_hints(response: Response, reject: &Reject) -> Response {
-    match (reject.code, reject.code.retry_after_seconds()) {
+    let seconds = reject.retry_after_seconds.or(reject.code.retry_after_seconds());
+    match (reject.code, seconds) {
         (_, Some(seconds)) => response.with_header("Retry-After", seconds.to_string()),
         (Code::MissingToken | Code::UnknownToken, _) => {
             response.with_header("WWW-Authenticate", "Bearer")

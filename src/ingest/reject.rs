@@ -68,14 +68,22 @@ codes! {
     MissingToken = "missing_token", 401, "The token is missing";
     /// A credential that nobody has, or not one for this.
     UnknownToken = "unknown_token", 401, "The token is not known";
+    /// A page that the account doesn't take calls from.
+    ForbiddenSite = "forbidden_site", 403, "The page is not one of the account's";
     /// Nothing is there.
     NotFound = "not_found", 404, "There is nothing here";
     /// Something is there, but not for this method.
     MethodNotAllowed = "method_not_allowed", 405, "The method is not allowed";
-    /// One object, or a user after merging, beyond its bytes.
+    /// The request did not arrive in time.
+    RequestTimeout = "request_timeout", 408, "The request took too long";
+    /// A body, or a batch, or one object, or a user after merging, beyond its bound.
     PayloadTooLarge = "payload_too_large", 413, "The data is too large";
     /// The request line beyond its bytes.
     UriTooLong = "uri_too_long", 414, "The address is too long";
+    /// A body in a form or a coding that isn't understood.
+    UnsupportedMediaType = "unsupported_media_type", 415, "The body's form is not understood";
+    /// More calls than are allowed.
+    RateLimited = "rate_limited", 429, "There are too many calls";
     /// The headers beyond their bytes.
     HeadersTooLarge = "headers_too_large", 431, "The headers are too large";
     /// A fault of ours.
@@ -95,7 +103,7 @@ impl Code {
     #[must_use]
     pub fn retry_after_seconds(self) -> Option<u32> {
         match self {
-            Code::Overloaded => Some(1),
+            Code::Overloaded | Code::RateLimited => Some(1),
             Code::ShuttingDown => Some(5),
             Code::StorageFull => Some(30),
             Code::StorageFailed => Some(60),
@@ -113,13 +121,27 @@ pub struct Reject {
     pub detail: String,
     /// Which object of a batch, from 0.
     pub index: Option<usize>,
+    /// Seconds after which trying again makes sense, if they are known better than by the code.
+    pub retry_after_seconds: Option<u32>,
 }
 
 impl Reject {
     /// A refusal of a whole call.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Reject {
-        Reject { code, detail: detail.into(), index: None }
+        Reject { code, detail: detail.into(), index: None, retry_after_seconds: None }
+    }
+
+    /// The same, to be tried again after so many seconds.
+    #[must_use]
+    pub fn retry_after(self, seconds: u32) -> Reject {
+        Reject { retry_after_seconds: Some(seconds), ..self }
+    }
+
+    /// The same, of one object of a batch.
+    #[must_use]
+    pub fn at(self, index: usize) -> Reject {
+        Reject { index: Some(index), ..self }
     }
 }
 
@@ -146,11 +168,15 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn names_are_unique_and_retries_are_for_503() {
+    fn names_are_unique_and_retries_are_for_those_who_are_too_many() {
         let names: HashSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
         assert_eq!(names.len(), Code::ALL.len());
         for code in Code::ALL {
-            assert_eq!(code.retry_after_seconds().is_some(), code.status() == 503, "{code:?}");
+            assert_eq!(
+                code.retry_after_seconds().is_some(),
+                [429, 503].contains(&code.status()),
+                "{code:?}"
+            );
         }
     }
 }

@@ -187,7 +187,7 @@ impl From<Refusal> for Reject {
             }
             other => other.to_string(),
         };
-        Reject { code, detail, index }
+        Reject { index, ..Reject::new(code, detail) }
     }
 }
 
