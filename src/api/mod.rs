@@ -78,28 +78,10 @@ impl Api {
         Api { store, writer, jobs, exports, stopping }
     }
 
-    /// Who calls, by the `Authorization` header or else by `api_token` in the query. A header that
-    /// isn't Bearer is none.
-    fn credential<'r>(request: &'r Request, in_query: bool) -> Option<std::borrow::Cow<'r, str>> {
-        let from_query = || request.query().get("api_token").filter(|token| !token.is_empty());
-        let from_header = || {
-            let (scheme, token) = request.header("authorization")?.trim().split_once(' ')?;
-            let token = token.trim();
-            (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token.into())
-        };
-        if in_query { from_query().or_else(from_header) } else { from_header() }
-    }
-
-    fn principal(&self, request: &Request, in_query: bool) -> Result<Principal, Reject> {
-        let credential = Api::credential(request, in_query).ok_or_else(|| {
-            let how = if in_query {
-                "give `api_token=…` in the query, or the header `Authorization: Bearer …`"
-            } else {
-                "give the header `Authorization: Bearer …` with the account's secret_key"
-            };
-            Reject::new(Code::MissingToken, how)
-        })?;
-        auth::identify(&self.store.accounts(), &credential).ok_or_else(|| {
+    /// Who calls; `how` tells those without a credential to give one.
+    fn principal(&self, credential: Option<&str>, how: &str) -> Result<Principal, Reject> {
+        let credential = credential.ok_or_else(|| Reject::new(Code::MissingToken, how))?;
+        auth::identify(&self.store.accounts(), credential).ok_or_else(|| {
             Reject::new(
                 Code::UnknownToken,
                 "no account has this token or key; was it rotated? `triggerly account show` tells \
@@ -110,7 +92,10 @@ impl Api {
 
     /// Who reads: only a `secret_key` may.
     fn reader(&self, request: &Request) -> Result<Principal, Reject> {
-        let principal = self.principal(request, false)?;
+        let principal = self.principal(
+            bearer(request),
+            "give the header `Authorization: Bearer …` with the account's secret_key",
+        )?;
         if principal.via == Via::Secret {
             return Ok(principal);
         }
@@ -146,6 +131,13 @@ impl Handler for Api {
             ))),
         }
     }
+}
+
+/// The credential of the `Authorization` header. One that isn't Bearer is none.
+fn bearer(request: &Request) -> Option<&str> {
+    let (scheme, token) = request.header("authorization")?.trim().split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 fn too_large(request: &Request) -> Option<Reject> {
@@ -205,22 +197,18 @@ mod tests {
 
     #[test]
     fn credentials() {
-        let header =
-            |value: &str| Request::new(Method::Get, "/").with_header("Authorization", value);
-        let found = |request: &Request, in_query| {
-            Api::credential(request, in_query).map(std::borrow::Cow::into_owned)
-        };
-        assert_eq!(found(&header("Bearer x"), false).as_deref(), Some("x"));
-        assert_eq!(found(&header("bearer  x "), false).as_deref(), Some("x"));
-        for none in ["Basic x", "Bearer", "Bearer  ", "", "x"] {
-            assert_eq!(found(&header(none), false), None, "{none:?}");
+        for (value, expected) in [
+            ("Bearer x", Some("x")),
+            ("bearer  x ", Some("x")),
+            ("Basic x", None),
+            ("Bearer", None),
+            ("Bearer  ", None),
+            ("", None),
+            ("x", None),
+        ] {
+            let request = Request::new(Method::Get, "/").with_header("Authorization", value);
+            assert_eq!(bearer(&request), expected, "{value:?}");
         }
-        let both =
-            Request::new(Method::Get, "/?api_token=q").with_header("Authorization", "Bearer h");
-        assert_eq!(found(&both, true).as_deref(), Some("q"));
-        assert_eq!(found(&both, false).as_deref(), Some("h"));
-        let empty =
-            Request::new(Method::Get, "/?api_token=").with_header("Authorization", "Bearer h");
-        assert_eq!(found(&empty, true).as_deref(), Some("h"));
+        assert_eq!(bearer(&Request::new(Method::Get, "/?api_token=q")), None);
     }
 }

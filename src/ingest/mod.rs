@@ -10,10 +10,12 @@
 
 mod lines;
 mod mend;
+mod payload;
 mod reject;
 mod submission;
 mod text;
 
 pub use lines::{CheckedLines, LINE_BYTES_MAX, Lines};
+pub use payload::Payload;
 pub use reject::{Code, Reject};
 pub use submission::{Batch, Kind, RawBatch, Submission};
