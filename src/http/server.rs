@@ -174,12 +174,17 @@ impl Intake {
         true
     }
 
-    fn receive(&self, engine_request: tiny_http::Request) -> (Request, Answer) {
+    fn receive(&self, mut engine_request: tiny_http::Request) -> (Request, Answer) {
         self.pulse.beat();
+        let mut body = Vec::new();
+        let bound = crate::model::limits::BODY_BYTES_MAX as u64 + 1;
+        let mut reader = io::Read::take(engine_request.as_reader(), bound);
+        let _ = io::Read::read_to_end(&mut reader, &mut body);
         let mut request = Request::new(Method::of(engine_request.method()), engine_request.url());
         for header in engine_request.headers() {
             request = request.with_header(header.field.as_str().as_str(), header.value.as_str());
         }
+        request = request.with_body(body);
         // A TCP connection has an address; the engine can't be sure of that.
         let peer = engine_request.remote_addr().copied();
         let place = self.lines.enter(peer.unwrap_or_else(|| ([0; 4], 0).into()));
