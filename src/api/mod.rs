@@ -5,6 +5,7 @@ mod answer;
 mod erase;
 mod export;
 mod health;
+mod openapi;
 mod query;
 mod read;
 mod track;
@@ -39,10 +40,25 @@ enum Route {
     Read(Question),
     Export,
     Health,
+    Description,
     Nowhere,
 }
 
 impl Route {
+    /// A path of each, as the description has it.
+    #[cfg(test)]
+    const EXAMPLES: &[&str] = &[
+        "/v1/events/track",
+        "/v1/users/track",
+        "/v1/events",
+        "/v1/users",
+        "/v1/users/{id}",
+        "/v1/stats",
+        "/v1/export",
+        "/healthz",
+        "/openapi.json",
+    ];
+
     fn of(path: &str) -> Route {
         let path = path.strip_suffix('/').unwrap_or(path);
         match path {
@@ -53,6 +69,7 @@ impl Route {
             "/v1/stats" => Route::Read(Question::Stats),
             "/v1/export" => Route::Export,
             "/healthz" => Route::Health,
+            "/openapi.json" => Route::Description,
             _ => match path.strip_prefix("/v1/users/") {
                 // A user called `track` is reached as `%74rack`.
                 Some(id) if !id.is_empty() && !id.contains('/') => {
@@ -125,6 +142,7 @@ impl Handler for Api {
             Route::Read(question) => self.read(question, request, answer),
             Route::Export => self.export(&request, answer),
             Route::Health => answer.send(&self.health(&request)),
+            Route::Description => answer.send(&openapi::description(&request)),
             Route::Nowhere => answer.send(&answer::problem(&Reject::new(
                 Code::NotFound,
                 "there is nothing at this path; tracking is at /v1/events/track and /v1/users/track",
@@ -186,6 +204,7 @@ mod tests {
             ("/v1/stats", Route::Read(Question::Stats)),
             ("/v1/export", Route::Export),
             ("/healthz", Route::Health),
+            ("/openapi.json", Route::Description),
             ("/V1/events", Route::Nowhere),
             ("", Route::Nowhere),
             ("/", Route::Nowhere),

@@ -86,15 +86,21 @@ pub fn decode_base64(raw: &[u8]) -> Result<Vec<u8>, Base64Error> {
 /// 2. a literal `+` is a space (`%2B` is a plus), and spaces are skipped;
 /// 3. a space, however encoded, is a `+`.
 ///
-/// A `%` without two hexadecimal digits stands for itself (WHATWG URL, percent-decode).
+/// A `%` without two hexadecimal digits stands for itself (WHATWG URL, percent-decode). Base64 that was
+/// percent-encoded twice is decoded twice.
 ///
 /// # Errors
 ///
 /// That of the usual reading; see [`Base64Error`]. Offsets count percent-decoded bytes.
 pub fn decode_param(raw: &str, itself: &[u8]) -> Result<Vec<u8>, Base64Error> {
+    let raw = raw.as_bytes();
     let form = percent_decode(raw, b' ');
     if begin(&form).first().is_some_and(|first| itself.contains(first)) {
         return Ok(form);
+    }
+    if form.contains(&b'%') {
+        // Base64 has none: it was percent-encoded twice, as Keen's image beacon does.
+        return decode_base64(&percent_decode(&percent_decode(raw, b'+'), b'+'));
     }
     if !form.contains(&b' ') {
         return decode_base64(&form);
@@ -109,9 +115,9 @@ pub fn decode_param(raw: &str, itself: &[u8]) -> Result<Vec<u8>, Base64Error> {
 }
 
 /// The bytes that `raw` stands for, where each literal `+` is `plus`.
-fn percent_decode(raw: &str, plus: u8) -> Vec<u8> {
+fn percent_decode(raw: &[u8], plus: u8) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(raw.len());
-    let mut rest = raw.as_bytes();
+    let mut rest = raw;
     while let Some((&byte, after)) = rest.split_first() {
         rest = after;
         decoded.push(match (byte, after) {

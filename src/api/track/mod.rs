@@ -54,22 +54,30 @@ impl<'r> Call<'r> {
         in_query.or_else(|| self.form()?.get(name).filter(given))
     }
 
-    /// A key under which the call is stored once.
+    /// A key under which the call is stored once. Each that is given has to be one.
     fn idempotency_key(&self) -> Result<Option<String>, Reject> {
-        let header = || self.request.header("idempotency-key").map(Cow::from);
-        let Some(key) = self.parameter("idempotency_key").or_else(header) else { return Ok(None) };
-        let is_printable = key.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-        if key.len() > IDEMPOTENCY_KEY_BYTES_MAX || !is_printable {
+        const NAME: &str = "idempotency_key";
+        let given = [
+            self.request.query().get(NAME),
+            self.form().and_then(|form| form.get(NAME)),
+            self.request.header("idempotency-key").map(Cow::from),
+        ];
+        let mut given = given.into_iter().flatten().filter(|key| !key.is_empty());
+        let is_key = |key: &str| {
+            key.len() <= IDEMPOTENCY_KEY_BYTES_MAX
+                && key.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+        };
+        if let Some(bad) = given.clone().find(|key| !is_key(key)) {
             return Err(Reject::new(
                 Code::InvalidParameter,
                 format!(
                     "`idempotency_key` takes up to {IDEMPOTENCY_KEY_BYTES_MAX} printable ASCII \
                      characters; this one has {} bytes",
-                    key.len()
+                    bad.len()
                 ),
             ));
         }
-        Ok(Some(key.into_owned()).filter(|key| !key.is_empty()))
+        Ok(given.next().map(Cow::into_owned))
     }
 
     /// What is to be stored. A body that is JSON counts before the query's `data`.

@@ -94,6 +94,7 @@ fn keys() {
         (format!("/?idempotency_key={long}"), String::new(), "h", Err(Code::InvalidParameter)),
         ("/".to_owned(), format!("idempotency_key={long}"), "", Err(Code::InvalidParameter)),
         ("/".to_owned(), String::new(), &long, Err(Code::InvalidParameter)),
+        ("/?idempotency_key=q".to_owned(), String::new(), &long, Err(Code::InvalidParameter)),
         ("/?idempotency_key=a%0Ab".to_owned(), String::new(), "", Err(Code::InvalidParameter)),
         ("/?idempotency_key=z%C3%AB".to_owned(), String::new(), "", Err(Code::InvalidParameter)),
         ("/?idempotency_key=%FF".to_owned(), String::new(), "", Err(Code::InvalidParameter)),

@@ -80,6 +80,7 @@ fn parameters() {
         ("eyJhIjoi8J+YgD4+Pn4ifQ==", SMILE),
         ("eyJhIjoi8J-YgD4-Pn4ifQ", SMILE),
         ("eyJhIjoi8J%20YgD4%20Pn4ifQ==", SMILE),
+        ("eyJhIjoi8J%252BYgD4%252BPn4ifQ%253D%253D", SMILE),
         ("eyJhIjoi8J%20YgD4+Pn4ifQ==", SMILE),
         // Wrapped.
         ("eyJhIjoi%0A8J+YgD4+%0D%0APn4ifQ==%0A", SMILE),
