@@ -45,20 +45,6 @@ enum Route {
 }
 
 impl Route {
-    /// A path of each, as the description has it.
-    #[cfg(test)]
-    const EXAMPLES: &[&str] = &[
-        "/v1/events/track",
-        "/v1/users/track",
-        "/v1/events",
-        "/v1/users",
-        "/v1/users/{id}",
-        "/v1/stats",
-        "/v1/export",
-        "/healthz",
-        "/openapi.json",
-    ];
-
     fn of(path: &str) -> Route {
         let path = path.strip_suffix('/').unwrap_or(path);
         match path {

@@ -4,7 +4,8 @@
 //! Submission --decode--> RawBatch --validate--> Batch --submit--> Receipt
 //! ```
 //! Each step takes one type and gives the next, and none of them can be made elsewhere, so that no
-//! step can be left out. An import's [`Lines`] become [`CheckedLines`] by the same checks. Pure but for
+//! step can be left out. A batch is taken apart by decoding, and its objects are read one at a time by
+//! validating: five megabytes of JSON never become one tree. An import's [`Lines`] become [`CheckedLines`] by the same checks. Pure but for
 //! [`Batch::submit`] and [`CheckedLines::submit`], which hand over to the store's writer.
 //! Must not know HTTP: the caller takes parameters apart and turns a [`Reject`] into an answer.
 

@@ -117,6 +117,15 @@ fn a_body_may_have_its_bytes_and_not_one_more() {
 }
 
 #[test]
+fn a_body_may_be_packed_in_so_many_members() {
+    for (members, fits) in [(GZIP_MEMBERS_MAX, true), (GZIP_MEMBERS_MAX + 1, false)] {
+        let unpacked = gunzip(&gzip(b"{}").repeat(members)).map_err(|reject| reject.code);
+        let expected = if fits { Ok(b"{}".repeat(members)) } else { Err(Code::PayloadTooLarge) };
+        assert_eq!(unpacked, expected);
+    }
+}
+
+#[test]
 fn a_form_that_is_not_utf_8_says_the_same_bytes() {
     let kind = ("Content-Type", "application/x-www-form-urlencoded");
     let latin = b"data={\"type\":\"\xE9\"}";
