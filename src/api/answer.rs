@@ -43,6 +43,7 @@ pub(super) fn with_hints(response: Response, reject: &Reject) -> Response {
         (Code::MissingToken | Code::UnknownToken, _) => {
             response.with_header("WWW-Authenticate", "Bearer")
         }
+        (Code::UnsupportedMediaType, _) => response.with_header("Accept-Encoding", "gzip"),
         _ => response,
     }
 }

@@ -7,6 +7,7 @@ mod export;
 mod figures;
 mod health;
 mod metrics;
+mod openapi;
 mod query;
 mod read;
 mod refused;
@@ -19,12 +20,12 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use percent_encoding::percent_decode_str;
 
 use crate::auth::{self, Principal};
-use crate::http::limits::{BODY_BYTES_MAX, HEADER_LINES_MAX};
+use crate::http::limits::HEADER_LINES_MAX;
 use crate::http::{Answer, Fault, Handler, Method, Request, Response};
 use crate::ingest::{Code, Kind, Reject};
 use crate::jobs::Jobs;
 use crate::model::Via;
-use crate::model::limits::{HEADERS_BYTES_MAX, TARGET_BYTES_MAX};
+use crate::model::limits::{BODY_BYTES_MAX, HEADERS_BYTES_MAX, TARGET_BYTES_MAX};
 use crate::refused::Refused;
 use crate::store::{Store, Writer};
 use figures::Figures;
@@ -50,6 +51,7 @@ enum Route {
     Refused,
     Health,
     Metrics,
+    Description,
     Nowhere,
 }
 
@@ -66,6 +68,7 @@ impl Route {
             "/v1/refused" => Route::Refused,
             "/metrics" => Route::Metrics,
             "/healthz" => Route::Health,
+            "/openapi.json" => Route::Description,
             _ => match path.strip_prefix("/v1/users/") {
                 // A user called `track` is reached as `%74rack`.
                 Some(id) if !id.is_empty() && !id.contains('/') => {
@@ -92,6 +95,7 @@ impl Route {
             Route::Refused => "refused",
             Route::Health => "healthz",
             Route::Metrics => "metrics",
+            Route::Description => "openapi",
             Route::Nowhere => "nowhere",
         }
     }
@@ -112,28 +116,10 @@ impl Api {
         Api { store, writer, jobs, exports, stopping, records }
     }
 
-    /// Who calls, by the `Authorization` header or else by `api_token` in the query. A header that
-    /// isn't Bearer is none.
-    fn credential<'r>(request: &'r Request, in_query: bool) -> Option<std::borrow::Cow<'r, str>> {
-        let from_query = || request.query().get("api_token").filter(|token| !token.is_empty());
-        let from_header = || {
-            let (scheme, token) = request.header("authorization")?.trim().split_once(' ')?;
-            let token = token.trim();
-            (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token.into())
-        };
-        if in_query { from_query().or_else(from_header) } else { from_header() }
-    }
-
-    fn principal(&self, request: &Request, in_query: bool) -> Result<Principal, Reject> {
-        let credential = Api::credential(request, in_query).ok_or_else(|| {
-            let how = if in_query {
-                "give `api_token=…` in the query, or the header `Authorization: Bearer …`"
-            } else {
-                "give the header `Authorization: Bearer …` with the account's secret_key"
-            };
-            Reject::new(Code::MissingToken, how)
-        })?;
-        auth::identify(&self.store.accounts(), &credential).ok_or_else(|| {
+    /// Who calls; `how` tells those without a credential to give one.
+    fn principal(&self, credential: Option<&str>, how: &str) -> Result<Principal, Reject> {
+        let credential = credential.ok_or_else(|| Reject::new(Code::MissingToken, how))?;
+        auth::identify(&self.store.accounts(), credential).ok_or_else(|| {
             Reject::new(
                 Code::UnknownToken,
                 "no account has this token or key; was it rotated? `triggerly account show` tells \
@@ -144,7 +130,10 @@ impl Api {
 
     /// Who reads: only a `secret_key` may.
     fn reader(&self, request: &Request) -> Result<Principal, Reject> {
-        let principal = self.principal(request, false)?;
+        let principal = self.principal(
+            bearer(request),
+            "give the header `Authorization: Bearer …` with the account's secret_key",
+        )?;
         if principal.via == Via::Secret {
             return Ok(principal);
         }
@@ -162,7 +151,9 @@ impl Handler for Api {
         if let Some(reject) = too_large(&request) {
             return match route {
                 Route::Track(_) => {
-                    if let Ok(principal) = self.principal(&request, true) {
+                    let token = request.query().get("api_token");
+                    let token = token.as_deref().or_else(|| bearer(&request));
+                    if let Ok(principal) = self.principal(token, "") {
                         answer.belongs_to(principal.account);
                     }
                     track::refuse(&request, &reject, answer);
@@ -182,6 +173,7 @@ impl Handler for Api {
             Route::Refused => answer.send(&self.last_refused(&request)),
             Route::Metrics => answer.send(&self.metrics(&request)),
             Route::Health => answer.send(&self.health(&request)),
+            Route::Description => answer.send(&openapi::description(&request)),
             Route::Nowhere => answer.send(&answer::problem(&Reject::new(
                 Code::NotFound,
                 "there is nothing at this path; tracking is at /v1/events/track and /v1/users/track",
@@ -243,6 +235,13 @@ fn reject(fault: Fault) -> Reject {
     }
 }
 
+/// The credential of the `Authorization` header. One that isn't Bearer is none.
+fn bearer(request: &Request) -> Option<&str> {
+    let (scheme, token) = request.header("authorization")?.trim().split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
 fn too_large(request: &Request) -> Option<Reject> {
     let target_bytes = request.target_bytes();
     if target_bytes > TARGET_BYTES_MAX {
@@ -291,6 +290,7 @@ mod tests {
             ("/v1/refused", Route::Refused),
             ("/metrics", Route::Metrics),
             ("/healthz", Route::Health),
+            ("/openapi.json", Route::Description),
             ("/V1/events", Route::Nowhere),
             ("", Route::Nowhere),
             ("/", Route::Nowhere),
@@ -302,22 +302,18 @@ mod tests {
 
     #[test]
     fn credentials() {
-        let header =
-            |value: &str| Request::new(Method::Get, "/").with_header("Authorization", value);
-        let found = |request: &Request, in_query| {
-            Api::credential(request, in_query).map(std::borrow::Cow::into_owned)
-        };
-        assert_eq!(found(&header("Bearer x"), false).as_deref(), Some("x"));
-        assert_eq!(found(&header("bearer  x "), false).as_deref(), Some("x"));
-        for none in ["Basic x", "Bearer", "Bearer  ", "", "x"] {
-            assert_eq!(found(&header(none), false), None, "{none:?}");
+        for (value, expected) in [
+            ("Bearer x", Some("x")),
+            ("bearer  x ", Some("x")),
+            ("Basic x", None),
+            ("Bearer", None),
+            ("Bearer  ", None),
+            ("", None),
+            ("x", None),
+        ] {
+            let request = Request::new(Method::Get, "/").with_header("Authorization", value);
+            assert_eq!(bearer(&request), expected, "{value:?}");
         }
-        let both =
-            Request::new(Method::Get, "/?api_token=q").with_header("Authorization", "Bearer h");
-        assert_eq!(found(&both, true).as_deref(), Some("q"));
-        assert_eq!(found(&both, false).as_deref(), Some("h"));
-        let empty =
-            Request::new(Method::Get, "/?api_token=").with_header("Authorization", "Bearer h");
-        assert_eq!(found(&empty, true).as_deref(), Some("h"));
+        assert_eq!(bearer(&Request::new(Method::Get, "/?api_token=q")), None);
     }
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::model::limits::BODY_BYTES_MAX;
 use crate::model::limits::{HEADERS_BYTES_MAX, TARGET_BYTES_MAX};
 
 /// Bytes of a request line. Handlers refuse targets beyond [`TARGET_BYTES_MAX`] in their own words;
@@ -15,9 +16,6 @@ pub const HEADER_LINES_BYTES_MAX: usize = HEADERS_BYTES_MAX + 16 * 1024;
 
 /// Header lines of one request.
 pub const HEADER_LINES_MAX: usize = 256;
-
-/// Bytes of a body without its framing.
-pub const BODY_BYTES_MAX: usize = 5 * 1024 * 1024;
 
 /// Requests of one connection that may be under way; further ones wait in its buffers.
 pub const PIPELINED_MAX: usize = 64;

@@ -194,6 +194,12 @@ impl Headers {
 pub struct Query<'a>(&'a str);
 
 impl<'a> Query<'a> {
+    /// Of a text that has them, such as a form.
+    #[must_use]
+    pub fn of(text: &'a str) -> Query<'a> {
+        Query(text)
+    }
+
     /// A parameter's value as it was sent, still percent-encoded.
     #[must_use]
     pub fn raw(&self, name: &str) -> Option<&'a str> {

@@ -127,6 +127,8 @@ impl Response {
             put(&["Content-Type: ", self.content_type, "\r\n"]);
         }
         match length {
+            // None of a 204 (RFC 9110, section 8.6).
+            Length::Bytes(_) if self.status == 204 => {}
             Length::Bytes(bytes) => put(&["Content-Length: ", &bytes.to_string(), "\r\n"]),
             Length::Chunked => put(&["Transfer-Encoding: chunked\r\n"]),
             Length::UntilClosed => {}

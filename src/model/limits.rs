@@ -6,11 +6,20 @@
 /// Bytes of one object's JSON text, decoded. One more is refused as `payload_too_large`.
 pub const OBJECT_BYTES_MAX: usize = 64 * 1024;
 
+/// Objects of one batch. All of them are stored, or none.
+pub const BATCH_OBJECTS_MAX: usize = 1_000;
+
+/// Bytes of a call's body, and of what it unpacks to.
+pub const BODY_BYTES_MAX: usize = 5 * 1024 * 1024;
+
 /// Bytes of a request's target: path and query, as sent.
 pub const TARGET_BYTES_MAX: usize = 96 * 1024;
 
 /// Bytes of a request's headers, names and values together.
 pub const HEADERS_BYTES_MAX: usize = 32 * 1024;
+
+/// Bytes of an idempotency key.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 64;
 
 /// Levels of arrays and objects in one object; the object itself is the first.
 pub const DEPTH_MAX: usize = 32;
