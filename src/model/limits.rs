@@ -6,6 +6,12 @@
 /// Bytes of one object's JSON text, decoded. One more is refused as `payload_too_large`.
 pub const OBJECT_BYTES_MAX: usize = 64 * 1024;
 
+/// Objects of one batch. All of them are stored, or none.
+pub const BATCH_OBJECTS_MAX: usize = 1_000;
+
+/// Bytes of a call's body, and of what it unpacks to.
+pub const BODY_BYTES_MAX: usize = 5 * 1024 * 1024;
+
 /// Bytes of a request's target: path and query, as sent.
 pub const TARGET_BYTES_MAX: usize = 96 * 1024;
 
@@ -37,6 +43,8 @@ pub const ACCOUNTS_MAX: usize = 10_000;
 const _: () = {
     // The largest object fits into a target when it travels as Base64 (4 bytes for 3).
     assert!(OBJECT_BYTES_MAX.div_ceil(3) * 4 < TARGET_BYTES_MAX);
+    // A batch can hold the largest object.
+    assert!(OBJECT_BYTES_MAX < BODY_BYTES_MAX);
     // What one call may say of a user can be kept.
     assert!(USER_BYTES_MAX >= OBJECT_BYTES_MAX);
     // The parser's own guard of the stack stands behind it.

@@ -33,9 +33,24 @@ const SCOPE_USER: u8 = 1;
 const SCOPE_EVENTS: u8 = 2;
 const SCOPE_EXPIRED: u8 = 3;
 
+/// Bytes that the fields of a record take beside its texts, roughly: it is allotted only once.
+const FIELDS_BYTES: usize = 64;
+
+/// Bytes of a record's texts.
+fn text_bytes(change: &Change<'_>) -> usize {
+    match change {
+        Change::Event(event) => {
+            event.kind.len() + event.user_id.map_or(0, str::len) + event.attributes.len()
+        }
+        Change::User(user) => user.id.len() + user.patch.len(),
+        Change::AccountMade { name, .. } => name.len(),
+        _ => 0,
+    }
+}
+
 /// Encodes one record; its `seq` comes from its place in a batch.
 pub(super) fn encode_record(record: &Record<'_>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256);
+    let mut out = Vec::with_capacity(text_bytes(&record.change) + FIELDS_BYTES);
     match record.change {
         Change::Event(event) => {
             out.push(EVENT);

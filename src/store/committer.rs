@@ -32,7 +32,7 @@ use super::hot::SLED_SEGMENT_BYTES;
 use super::outcome::{Outcome, Receipt, Refusal};
 use super::space::{Claim, Room};
 use super::stage::Stage;
-use crate::model::limits::{OBJECT_BYTES_MAX, USER_BYTES_MAX};
+use crate::model::limits::{BATCH_OBJECTS_MAX, BODY_BYTES_MAX, OBJECT_BYTES_MAX, USER_BYTES_MAX};
 
 /// Submissions that may wait for the committer. One more is refused.
 pub const QUEUE_SUBMISSIONS_MAX: usize = 4_096;
@@ -43,11 +43,16 @@ pub const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Records of one group.
 pub const GROUP_RECORDS_MAX: usize = 512;
 
-/// Updates of users in one group, unless a single submission has more. Each may write a whole user.
+/// Updates of users in one group, unless a single submission has more. Each may write a whole user; of a
+/// submission that names more, users are written in pieces (see `stage`).
 pub const GROUP_USERS_MAX: usize = 64;
 
 /// Bytes of one group's records, unless a single submission has more.
 pub const GROUP_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes that the largest submission takes: the largest body, and what stands beside each object in its
+/// record and its draft.
+pub const SUBMISSION_BYTES_MAX: usize = BODY_BYTES_MAX + BATCH_OBJECTS_MAX * 1024;
 
 /// Submissions of a group from which on the next one is paced.
 const PACED_FROM: usize = 4;
@@ -61,7 +66,13 @@ const PACE: Duration = Duration::from_micros(800);
 /// Groups that may wait to be answered. Behind them the committer waits.
 const ANSWERS_MAX: usize = 64;
 
+/// The part of many users' bytes that is weighed as what is handed over is. They are written in pieces
+/// with a flush behind each, and took up to 4 times their bytes (see `space`), a fifth of that weight.
+const MANY_USERS_PART: u64 = 4;
+
 const _: () = {
+    // The largest submission finds room in an empty queue, and in what sled writes at once.
+    assert!(SUBMISSION_BYTES_MAX < QUEUE_BYTES_MAX && SUBMISSION_BYTES_MAX < SLED_SEGMENT_BYTES);
     // The largest object, with the texts that stand beside it, makes an entry of its own.
     assert!(OBJECT_BYTES_MAX + 4 * 1024 < ENTRY_BYTES_MAX);
     assert!(GROUP_BYTES_MAX < ENTRY_BYTES_MAX);
@@ -338,7 +349,7 @@ impl Committer {
         let _writing = self.store.pulse.begin();
         if let Some(appended) = stage.append().map_err(|error| error.to_string())? {
             self.flush.flush().map_err(|error| format!("flushing to disk failed: {error}"))?;
-            appended.merge().map_err(|error| error.to_string())?;
+            appended.merge(self.flush.as_ref()).map_err(|error| error.to_string())?;
         }
         Ok(outcomes)
     }
@@ -350,5 +361,5 @@ fn take(stage: &mut Stage<'_>, room: &Room, drafts: Vec<Draft>) -> Result<Receip
     let claim = if tracks { Claim::Tracking } else { Claim::Control };
     let bytes: usize = drafts.iter().map(|draft| draft.encoded.len()).sum();
     room.admit(claim, (stage.bytes() + bytes) as u64)?;
-    stage.take(drafts)
+    stage.take(drafts, &|merged_bytes| room.admit(claim, merged_bytes / MANY_USERS_PART))
 }

@@ -2,7 +2,7 @@
 //!
 //! Encoding is done by whoever submits, on his own thread; the committer only joins bytes.
 
-use super::batch::encode_record;
+use super::batch::{decode_record, encode_record};
 use super::space::Claim;
 use crate::model::erasure::{Digest, Scope};
 use crate::model::record::{Event, Progress, UserPatch};
@@ -21,12 +21,33 @@ pub struct Draft {
 /// What a record changes in the state.
 pub(super) enum Effect {
     None,
-    Merge { account: AccountId, id: Id, patch: Object, at: Date },
-    Make { name: AccountName, api_token: ApiToken, secret_hash: SecretHash, at: Date },
-    Rotate { account: AccountId, api_token: Option<ApiToken>, secret_hash: Option<SecretHash> },
-    Retain { account: AccountId, days: Option<u32> },
-    Erase { account: AccountId, scope: Scope, user: Option<Id>, at: Date },
-    Import { account: AccountId, progress: Progress },
+    /// A user is merged into. The patch is in the record alone: parsed, it can take 50 times its text.
+    Merge,
+    Make {
+        name: AccountName,
+        api_token: ApiToken,
+        secret_hash: SecretHash,
+        at: Date,
+    },
+    Rotate {
+        account: AccountId,
+        api_token: Option<ApiToken>,
+        secret_hash: Option<SecretHash>,
+    },
+    Retain {
+        account: AccountId,
+        days: Option<u32>,
+    },
+    Erase {
+        account: AccountId,
+        scope: Scope,
+        user: Option<Id>,
+        at: Date,
+    },
+    Import {
+        account: AccountId,
+        progress: Progress,
+    },
 }
 
 impl Draft {
@@ -41,8 +62,7 @@ impl Draft {
     pub fn user(account: AccountId, via: Via, id: Id, patch: Object, received_at: Date) -> Draft {
         let text = json::to_text(&patch);
         let change = UserPatch { account, via, id: id.as_str(), patch: &text };
-        let encoded = encode_record(&Record { received_at, change: Change::User(change) });
-        Draft { encoded, effect: Effect::Merge { account, id, patch, at: received_at } }
+        Draft::new(Change::User(change), received_at, Effect::Merge)
     }
 
     /// An account is to be made.
@@ -103,17 +123,27 @@ impl Draft {
         Draft { encoded: encode_record(&Record { received_at, change }), effect }
     }
 
-    /// What it holds in memory, at the most and roughly: its bytes, and for a user the patch beside
-    /// them, parsed. A short number in a list takes some 50 times its text then.
+    /// What it holds in memory.
     pub(super) fn bytes(&self) -> usize {
-        let parsed = if self.changes_user() { 50 } else { 0 };
-        self.encoded.len() * (1 + parsed)
+        size_of::<Draft>() + self.encoded.capacity()
+    }
+
+    /// The user that is merged into: the update as it is in the record.
+    pub(super) fn user_patch(&self) -> Option<(UserPatch<'_>, Date)> {
+        if !self.changes_user() {
+            return None;
+        }
+        let record = decode_record(&self.encoded).ok()?;
+        match record.change {
+            Change::User(user) => Some((user, record.received_at)),
+            _ => None,
+        }
     }
 
     /// What room it may take: its own kind makes the log grow, or serves those who run it.
     pub(super) fn claim(&self) -> Claim {
         match self.effect {
-            Effect::None | Effect::Merge { .. } | Effect::Import { .. } => Claim::Tracking,
+            Effect::None | Effect::Merge | Effect::Import { .. } => Claim::Tracking,
             Effect::Make { .. }
             | Effect::Rotate { .. }
             | Effect::Retain { .. }
@@ -122,6 +152,6 @@ impl Draft {
     }
 
     pub(super) fn changes_user(&self) -> bool {
-        matches!(self.effect, Effect::Merge { .. })
+        matches!(self.effect, Effect::Merge)
     }
 }

@@ -44,7 +44,9 @@
 //!   [`ENTRY_BYTES_MAX`].
 //! - It writes over a segment whose data has moved elsewhere and was handed to the kernel. So no more
 //!   is written between two flushes than a small part of what it keeps apart: a group is bounded by
-//!   [`GROUP_USERS_MAX`], and a replay flushes as it goes.
+//!   [`GROUP_USERS_MAX`], and a replay flushes as it goes, as does a submission that names more users
+//!   (its users are merged from the log, in pieces); the log of the largest submission is less than a
+//!   segment ([`SUBMISSION_BYTES_MAX`]).
 //! - Its cache evicts only after 64 accesses to one of its 256 shards, so a scan that touches each
 //!   page once keeps everything: 240 MB for a log of 256 MB. `walk` touches more often: 45 MB.
 
@@ -80,7 +82,7 @@ pub use backup::{BackedUp, BackupError, RestoreError, check as check_backup, res
 pub use batch::{BatchView, ENTRY_BYTES_MAX, EncodedBatch};
 pub use committer::{
     Done, GROUP_BYTES_MAX, GROUP_RECORDS_MAX, GROUP_USERS_MAX, QUEUE_BYTES_MAX,
-    QUEUE_SUBMISSIONS_MAX, Writer,
+    QUEUE_SUBMISSIONS_MAX, SUBMISSION_BYTES_MAX, Writer,
 };
 pub use compactor::{
     Compacted, ERASED_WITHIN, HOT_BYTES_MAX, Pace, Renewal, SEAL_AGE, SEAL_BYTES, Urgency,

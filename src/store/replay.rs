@@ -104,6 +104,8 @@ pub(super) struct Replay<'s> {
     flush: &'s dyn Flush,
     pending: Pending<'s>,
     accounts: Accounts,
+    /// Whether the accounts aren't as they are in the state.
+    accounts_changed: bool,
     last: Seq,
 }
 
@@ -114,7 +116,7 @@ impl<'s> Replay<'s> {
         flush: &'s dyn Flush,
     ) -> Result<Replay<'s>, Error> {
         let (pending, accounts) = (Pending::new(state), state.accounts()?);
-        Ok(Replay { state, registry, flush, pending, accounts, last: 0 })
+        Ok(Replay { state, registry, flush, pending, accounts, accounts_changed: false, last: 0 })
     }
 
     /// Applies what is selected, but for what `erased` takes. With it, what an erasure takes needs no
@@ -148,8 +150,14 @@ impl<'s> Replay<'s> {
 
     fn write(&mut self) -> Result<(), Error> {
         let pending = std::mem::replace(&mut self.pending, Pending::new(self.state));
-        pending.write(self.last, Some(&self.accounts))?;
+        let changed = std::mem::take(&mut self.accounts_changed);
+        pending.write_through(self.last, Some(&self.accounts).filter(|_| changed))?;
         self.flush.flush().map_err(|error| Error::sled("flush")(sled::Error::Io(error)))
+    }
+
+    fn put_account(&mut self, account: Account) {
+        self.accounts.put(account);
+        self.accounts_changed = true;
     }
 
     fn apply(&mut self, seq: Seq, record: &Record<'_>, seek: bool) -> Result<(), Error> {
@@ -171,7 +179,7 @@ impl<'s> Replay<'s> {
             Change::AccountMade { name, api_token, secret_hash } => {
                 let name =
                     AccountName::new(name).map_err(|error| beyond(seq, &error.to_string()))?;
-                self.accounts.put(Account {
+                self.put_account(Account {
                     id: AccountId(seq),
                     name,
                     api_token,
@@ -182,11 +190,11 @@ impl<'s> Replay<'s> {
             }
             Change::AccountRotated { account, api_token, secret_hash } => {
                 let old = made(&self.accounts, account)?;
-                self.accounts.put(rotated(&old, api_token, secret_hash));
+                self.put_account(rotated(&old, api_token, secret_hash));
             }
             Change::RetentionSet { account, days } => {
                 let old = made(&self.accounts, account)?;
-                self.accounts.put(Account { retention_days: days, ..Account::clone(&old) });
+                self.put_account(Account { retention_days: days, ..Account::clone(&old) });
             }
             Change::Erased { account, scope } => {
                 if let Some(registry) = self.registry {

@@ -216,6 +216,11 @@ impl<'s> Pending<'s> {
         Pending { state, entries: HashMap::new(), bytes: 0 }
     }
 
+    /// What it is on top of.
+    pub fn state(&self) -> &'s State {
+        self.state
+    }
+
     /// Bytes that were taken in, those that were taken back or replaced included.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -291,6 +296,11 @@ impl<'s> Pending<'s> {
         if self.entries.is_empty() && accounts.is_none() {
             return self.state.write_mark_lazily(applied);
         }
+        self.write_through(applied, accounts)
+    }
+
+    /// The same, the mark in any case.
+    pub fn write_through(self, applied: Seq, accounts: Option<&Accounts>) -> Result<(), Error> {
         let mut batch = Batch::default();
         for (key, value) in self.entries {
             match value {

@@ -1,6 +1,7 @@
 //! Whole stores in temporary folders.
 
 mod at_rest;
+mod batches;
 mod flushes;
 
 use std::ops::{ControlFlow, RangeInclusive};

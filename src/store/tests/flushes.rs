@@ -22,7 +22,7 @@ impl<F: Fn() -> io::Result<()> + Send> Flush for Scripted<F> {
     }
 }
 
-fn start_scripted(
+pub(super) fn start_scripted(
     store: &Arc<Store>,
     before: impl Fn() -> io::Result<()> + Send + 'static,
 ) -> (Writer, Arc<AtomicUsize>) {
