@@ -45,12 +45,13 @@ fn pace() -> Pace<'static> {
 
 fn user(account: AccountId, id: &str, patch: &str) -> Draft {
     let patch = json::parse_object(patch, 32).expect("an object");
-    Draft::user(account, Via::Public, Id::new(id).expect("an id"), patch, NOW)
+    Draft::user(account, Via::Public, &Id::new(id).expect("an id"), &patch, None, NOW)
 }
 
 fn event(account: AccountId, kind: &str, user_id: Option<&str>, attributes: &str) -> Draft {
     let date = Date::from_millis(NOW.millis() - 1_000);
-    let event = Event { account, via: Via::Secret, kind, user_id, date, attributes };
+    let context = user_id.map(|_| r#"{"page":"https://a.example/"}"#);
+    let event = Event { account, via: Via::Secret, kind, user_id, date, attributes, context };
     Draft::event(event, NOW)
 }
 

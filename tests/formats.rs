@@ -138,7 +138,7 @@ fn every_format_is_opened_and_goes_on() {
         let below = tempfile::tempdir().unwrap();
         let dir = sample.unpack(below.path());
         sample.assert_held(&dir);
-        assert_eq!(fs::read_to_string(dir.join("FORMAT")).unwrap(), "triggerly store 2\n");
+        assert_eq!(fs::read_to_string(dir.join("FORMAT")).unwrap(), "triggerly store 3\n");
         assert_eq!(line(&done(&dir, &["stats"]), "last_seq"), sample.last_seq);
         let verified = done(&dir, &["verify"]);
         assert_eq!(line(&verified, "damaged"), 0, "{verified}");
@@ -189,7 +189,7 @@ fn every_format_is_backed_up_as_it_is() {
 fn what_is_newer_is_refused_and_left_alone() {
     let below = tempfile::tempdir().unwrap();
     let dir = SECOND.unpack(below.path());
-    fs::write(dir.join("FORMAT"), "triggerly store 3\n").unwrap();
+    fs::write(dir.join("FORMAT"), "triggerly store 4\n").unwrap();
     let all = || {
         let mut all: Vec<(PathBuf, Vec<u8>)> = Vec::new();
         let mut dirs = vec![dir.clone()];
@@ -217,7 +217,7 @@ fn what_is_newer_is_refused_and_left_alone() {
         let output = verb(&dir, arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
         let said = text(&output.stderr);
-        assert!(said.contains("newer triggerly (format 3, this program knows 2)"), "{said}");
+        assert!(said.contains("newer triggerly (format 4, this program knows 3)"), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
     }
     assert!(all() == before, "nothing has changed");
@@ -228,11 +228,11 @@ fn what_is_newer_is_refused_and_left_alone() {
     let key = b"triggerly.format\x18\x011";
     let at = bytes.windows(key.len()).position(|window| window == key).expect("the format");
     assert!(Segment::open(&kept("segment-1.parquet"), None).is_ok());
-    bytes[at + key.len() - 1] = b'2';
+    bytes[at + key.len() - 1] = b'3';
     fs::write(&path, bytes).unwrap();
     match Segment::open(&path, None) {
-        Err(error @ SegmentError::Newer { found: 2, .. }) => {
-            assert!(error.to_string().contains("newer triggerly (segment format 2"), "{error}");
+        Err(error @ SegmentError::Newer { found: 3, .. }) => {
+            assert!(error.to_string().contains("newer triggerly (segment format 3"), "{error}");
         }
         other => panic!("{:?}", other.err()),
     }

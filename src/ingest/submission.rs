@@ -199,7 +199,7 @@ fn user(
 ) -> Result<Draft, Reject> {
     let id = user_id(&mut object)?;
     check_attributes(&object)?;
-    Ok(Draft::user(account, via, id, object, received_at))
+    Ok(Draft::user(account, via, &id, &object, None, received_at))
 }
 
 fn event(
@@ -209,7 +209,7 @@ fn event(
     mut object: Object,
 ) -> Result<Draft, Reject> {
     let special = Special::take(&mut object, received_at)?;
-    special.draft(account, via, received_at, &object)
+    special.draft(account, via, received_at, &object, None)
 }
 
 /// Takes a user's `id` out of an object.
@@ -283,6 +283,7 @@ impl Special {
         via: Via,
         received_at: Date,
         attributes: &Object,
+        context: Option<&str>,
     ) -> Result<Draft, Reject> {
         check_attributes(attributes)?;
         let attributes = json::to_text(attributes);
@@ -293,6 +294,7 @@ impl Special {
             user_id: self.user_id.as_ref().map(Id::as_str),
             date: self.date,
             attributes: &attributes,
+            context,
         };
         Ok(Draft::event(event, received_at))
     }

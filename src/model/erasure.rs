@@ -184,6 +184,7 @@ mod tests {
             user_id,
             date: Date::from_millis(date),
             attributes: "{}",
+            context: None,
         };
         Record { received_at: Date::from_millis(100), change: Change::Event(event) }
     }
@@ -248,7 +249,13 @@ mod tests {
     fn a_user_goes_with_its_updates_and_others_stay() {
         let update = |id| Record {
             received_at: Date::from_millis(0),
-            change: Change::User(UserPatch { account: ACCOUNT, via: Via::Public, id, patch: "{}" }),
+            change: Change::User(UserPatch {
+                account: ACCOUNT,
+                via: Via::Public,
+                id,
+                patch: "{}",
+                context: None,
+            }),
         };
         let mut erasures = Erasures::default();
         assert!(erasures.is_empty() && !erasures.concern(ACCOUNT));

@@ -34,6 +34,10 @@ pub const TYPE_BYTES_MAX: usize = 255;
 /// grow one user for ever.
 pub const USER_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of what is kept of a browser beside one object, as compact JSON text. It stands in the record
+/// of each object of a batch.
+pub const CONTEXT_BYTES_MAX: usize = 2 * 1024;
+
 /// Bytes of an account's name.
 pub const ACCOUNT_NAME_BYTES_MAX: usize = 64;
 

@@ -125,6 +125,9 @@ pub struct Event<'a> {
     pub date: Date,
     /// Everything else that was sent: one JSON object, compact.
     pub attributes: &'a str,
+    /// What a browser's call told beside: one JSON object, compact, of at most
+    /// [`CONTEXT_BYTES_MAX`](super::limits::CONTEXT_BYTES_MAX).
+    pub context: Option<&'a str>,
 }
 
 /// A user's update as the log keeps it.
@@ -138,4 +141,6 @@ pub struct UserPatch<'a> {
     pub id: &'a str,
     /// A merge patch (RFC 7396): one JSON object, compact, without `id`.
     pub patch: &'a str,
+    /// What a browser's call told beside, as in [`Event::context`]. It is no part of the user.
+    pub context: Option<&'a str>,
 }

@@ -28,6 +28,9 @@ const ACCOUNT_ROTATED: u8 = 4;
 const RETENTION_SET: u8 = 5;
 const ERASED: u8 = 6;
 const IMPORTED: u8 = 7;
+// Since format 3 of the directory.
+const EVENT_IN_CONTEXT: u8 = 8;
+const USER_IN_CONTEXT: u8 = 9;
 
 const SCOPE_USER: u8 = 1;
 const SCOPE_EVENTS: u8 = 2;
@@ -40,9 +43,10 @@ const FIELDS_BYTES: usize = 64;
 fn text_bytes(change: &Change<'_>) -> usize {
     match change {
         Change::Event(event) => {
-            event.kind.len() + event.user_id.map_or(0, str::len) + event.attributes.len()
+            let texts = [event.user_id, Some(event.attributes), event.context];
+            event.kind.len() + texts.iter().flatten().map(|text| text.len()).sum::<usize>()
         }
-        Change::User(user) => user.id.len() + user.patch.len(),
+        Change::User(user) => user.id.len() + user.patch.len() + user.context.map_or(0, str::len),
         Change::AccountMade { name, .. } => name.len(),
         _ => 0,
     }
@@ -53,7 +57,7 @@ pub(super) fn encode_record(record: &Record<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(text_bytes(&record.change) + FIELDS_BYTES);
     match record.change {
         Change::Event(event) => {
-            out.push(EVENT);
+            out.push(if event.context.is_some() { EVENT_IN_CONTEXT } else { EVENT });
             put_date(&mut out, record.received_at);
             put_u64(&mut out, event.account.0);
             out.push(encode_via(event.via));
@@ -62,14 +66,16 @@ pub(super) fn encode_record(record: &Record<'_>) -> Vec<u8> {
             put_str(&mut out, event.user_id.unwrap_or_default());
             put_date(&mut out, event.date);
             put_str(&mut out, event.attributes);
+            event.context.iter().for_each(|context| put_str(&mut out, context));
         }
         Change::User(user) => {
-            out.push(USER);
+            out.push(if user.context.is_some() { USER_IN_CONTEXT } else { USER });
             put_date(&mut out, record.received_at);
             put_u64(&mut out, user.account.0);
             out.push(encode_via(user.via));
             put_str(&mut out, user.id);
             put_str(&mut out, user.patch);
+            user.context.iter().for_each(|context| put_str(&mut out, context));
         }
         Change::AccountMade { name, api_token, secret_hash } => {
             out.push(ACCOUNT_MADE);
@@ -153,19 +159,21 @@ pub(super) fn decode_record(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
     let kind = input.byte()?;
     let received_at = input.date()?;
     let change = match kind {
-        EVENT => Change::Event(Event {
+        EVENT | EVENT_IN_CONTEXT => Change::Event(Event {
             account: AccountId(input.u64()?),
             via: decode_via(input.byte()?)?,
             kind: input.str()?,
             user_id: Some(input.str()?).filter(|id| !id.is_empty()),
             date: input.date()?,
             attributes: input.str()?,
+            context: (kind == EVENT_IN_CONTEXT).then(|| input.str()).transpose()?,
         }),
-        USER => Change::User(UserPatch {
+        USER | USER_IN_CONTEXT => Change::User(UserPatch {
             account: AccountId(input.u64()?),
             via: decode_via(input.byte()?)?,
             id: input.str()?,
             patch: input.str()?,
+            context: (kind == USER_IN_CONTEXT).then(|| input.str()).transpose()?,
         }),
         ACCOUNT_MADE => Change::AccountMade {
             name: input.str()?,
@@ -348,6 +356,7 @@ mod tests {
             user_id: Some("u1"),
             date: Date::from_millis(-5),
             attributes: r#"{"n":1.0}"#,
+            context: None,
         };
         [
             Change::Event(event),
@@ -357,6 +366,7 @@ mod tests {
                 via: Via::Import,
                 id: "😀",
                 patch: "{}",
+                context: None,
             }),
             Change::AccountMade {
                 name: "default",
@@ -376,6 +386,29 @@ mod tests {
         ]
         .map(|change| Record { received_at: at, change })
         .to_vec()
+    }
+
+    /// Those that came with format 3 of the directory.
+    fn later_samples() -> Vec<Record<'static>> {
+        let event = Event {
+            account: AccountId(1),
+            via: Via::Public,
+            kind: "view",
+            user_id: None,
+            date: Date::from_millis(5),
+            attributes: "{}",
+            context: Some(r#"{"page":"https://a.example/"}"#),
+        };
+        let user = UserPatch {
+            account: AccountId(2),
+            via: Via::Secret,
+            id: "u",
+            patch: r#"{"a":null}"#,
+            context: Some("{}"),
+        };
+        [Change::Event(event), Change::User(user)]
+            .map(|change| Record { received_at: Date::from_millis(7), change })
+            .to_vec()
     }
 
     fn samples() -> Vec<Record<'static>> {
@@ -401,7 +434,7 @@ mod tests {
         let more = more.into_iter().chain(erased);
         let at = Date::from_millis(9);
         let more = more.map(|change| Record { received_at: at, change });
-        oldest_samples().into_iter().chain(more).collect()
+        oldest_samples().into_iter().chain(more).chain(later_samples()).collect()
     }
 
     fn encoded(first: Seq, records: &[Record<'_>]) -> EncodedBatch {
@@ -448,6 +481,7 @@ mod tests {
             date: i64,
             received: i64,
             attributes: String,
+            context in proptest::option::of(".{0,20}"),
         ) {
             let record = Record {
                 received_at: Date::from_millis(received),
@@ -458,6 +492,7 @@ mod tests {
                     user_id: user.as_deref(),
                     date: Date::from_millis(date),
                     attributes: &attributes,
+                    context: context.as_deref(),
                 }),
             };
             let batch = encoded(5, &[record]);

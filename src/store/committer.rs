@@ -32,7 +32,9 @@ use super::hot::SLED_SEGMENT_BYTES;
 use super::outcome::{Outcome, Receipt, Refusal};
 use super::space::{Claim, Room};
 use super::stage::Stage;
-use crate::model::limits::{BATCH_OBJECTS_MAX, BODY_BYTES_MAX, OBJECT_BYTES_MAX, USER_BYTES_MAX};
+use crate::model::limits::{
+    BATCH_OBJECTS_MAX, BODY_BYTES_MAX, CONTEXT_BYTES_MAX, OBJECT_BYTES_MAX, USER_BYTES_MAX,
+};
 
 /// Submissions that may wait for the committer. One more is refused.
 pub const QUEUE_SUBMISSIONS_MAX: usize = 4_096;
@@ -52,7 +54,8 @@ pub const GROUP_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes that the largest submission takes: the largest body, and what stands beside each object in its
 /// record and its draft.
-pub const SUBMISSION_BYTES_MAX: usize = BODY_BYTES_MAX + BATCH_OBJECTS_MAX * 1024;
+pub const SUBMISSION_BYTES_MAX: usize =
+    BODY_BYTES_MAX + BATCH_OBJECTS_MAX * (CONTEXT_BYTES_MAX + 1024);
 
 /// Submissions of a group from which on the next one is paced.
 const PACED_FROM: usize = 4;
@@ -74,7 +77,7 @@ const _: () = {
     // The largest submission finds room in an empty queue, and in what sled writes at once.
     assert!(SUBMISSION_BYTES_MAX < QUEUE_BYTES_MAX && SUBMISSION_BYTES_MAX < SLED_SEGMENT_BYTES);
     // The largest object, with the texts that stand beside it, makes an entry of its own.
-    assert!(OBJECT_BYTES_MAX + 4 * 1024 < ENTRY_BYTES_MAX);
+    assert!(OBJECT_BYTES_MAX + CONTEXT_BYTES_MAX + 4 * 1024 < ENTRY_BYTES_MAX);
     assert!(GROUP_BYTES_MAX < ENTRY_BYTES_MAX);
     // 19 entries, the most that a leaf can have, stay below a quarter of a segment.
     assert!(19 * (ENTRY_BYTES_MAX + 64) < SLED_SEGMENT_BYTES / 4);

@@ -57,11 +57,18 @@ impl Draft {
         Draft::new(Change::Event(event), received_at, Effect::None)
     }
 
-    /// A user was tracked.
+    /// A user was tracked. `context` is as in [`UserPatch::context`].
     #[must_use]
-    pub fn user(account: AccountId, via: Via, id: Id, patch: Object, received_at: Date) -> Draft {
-        let text = json::to_text(&patch);
-        let change = UserPatch { account, via, id: id.as_str(), patch: &text };
+    pub fn user(
+        account: AccountId,
+        via: Via,
+        id: &Id,
+        patch: &Object,
+        context: Option<&str>,
+        received_at: Date,
+    ) -> Draft {
+        let text = json::to_text(patch);
+        let change = UserPatch { account, via, id: id.as_str(), patch: &text, context };
         Draft::new(Change::User(change), received_at, Effect::Merge)
     }
 

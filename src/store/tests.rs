@@ -42,13 +42,14 @@ fn event(kind: &str) -> Draft {
 
 fn event_with(kind: &str, attributes: &str) -> Draft {
     let at = Date::from_millis(7);
-    let event =
-        Event { account: ACCOUNT, via: Via::Public, kind, user_id: None, date: at, attributes };
+    let (account, via, user_id, context) = (ACCOUNT, Via::Public, None, None);
+    let event = Event { account, via, kind, user_id, date: at, attributes, context };
     Draft::event(event, at)
 }
 
 fn user(id: &str, patch: &str) -> Draft {
-    Draft::user(ACCOUNT, Via::Public, Id::new(id).unwrap(), object(patch), Date::from_millis(9))
+    let (id, at) = (Id::new(id).unwrap(), Date::from_millis(9));
+    Draft::user(ACCOUNT, Via::Public, &id, &object(patch), None, at)
 }
 
 fn account(name: &str) -> Draft {
@@ -112,7 +113,8 @@ fn a_crash_between_append_and_merge_is_mended_on_opening() {
             .unwrap();
         let at = Date::from_millis(11);
         let patch = |id, patch| {
-            let change = Change::User(UserPatch { account: ACCOUNT, via: Via::Public, id, patch });
+            let (account, via, context) = (ACCOUNT, Via::Public, None);
+            let change = Change::User(UserPatch { account, via, id, patch, context });
             encode_record(&Record { received_at: at, change })
         };
         let made = encode_record(&Record {
@@ -294,7 +296,14 @@ fn users_are_listed_by_account_and_behind_a_cursor() {
     let other = Id::new("other").unwrap();
     let at = Date::from_millis(0);
     writer
-        .submit_and_wait(vec![Draft::user(AccountId(2), Via::Public, other, Object::new(), at)])
+        .submit_and_wait(vec![Draft::user(
+            AccountId(2),
+            Via::Public,
+            &other,
+            &Object::new(),
+            None,
+            at,
+        )])
         .unwrap();
     let listed = |account, after| -> Vec<String> {
         store.users(account, after).map(|entry| entry.unwrap().0).collect()

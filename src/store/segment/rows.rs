@@ -25,6 +25,7 @@ pub struct Rows {
     kinds: Texts,
     user_ids: Texts,
     attributes: Texts,
+    contexts: Texts,
 }
 
 impl Rows {
@@ -32,6 +33,7 @@ impl Rows {
     pub(super) fn read<R: ChunkReader + 'static>(
         source: &Arc<R>,
         group: &RowGroupMetaData,
+        format: u32,
         account: AccountId,
         rows: usize,
     ) -> Result<Rows, Fault> {
@@ -49,10 +51,12 @@ impl Rows {
                 .into_iter()
                 .find(|via| via.name().as_bytes() == word)
         })?;
-        each_text(source, group, column::CONTEXT, rows, |text| match text {
-            None => Ok(()),
-            Some(_) => Err("a record has a context, which this format has none of".into()),
-        })?;
+        if format == 1 {
+            each_text(source, group, column::CONTEXT, rows, |text| match text {
+                None => Ok(()),
+                Some(_) => Err("a record has a context, which this format has none of".into()),
+            })?;
+        }
         let rows = Rows {
             account,
             seq,
@@ -63,6 +67,7 @@ impl Rows {
             kinds: texts(column::TYPE)?,
             user_ids: texts(column::USER_ID)?,
             attributes: texts(column::ATTRIBUTES)?,
+            contexts: texts(column::CONTEXT)?,
         };
         rows.check(&dated)?;
         Ok(rows)
@@ -126,10 +131,10 @@ impl Rows {
     fn record(&self, row: usize) -> Record<'_> {
         let (account, via) = (self.account, self.via[row]);
         let attributes = self.attributes.get(row).unwrap_or_default();
-        let user_id = self.user_ids.get(row);
+        let (user_id, context) = (self.user_ids.get(row), self.contexts.get(row));
         let change = if self.users[row] {
             let id = user_id.unwrap_or_default();
-            Change::User(UserPatch { account, via, id, patch: attributes })
+            Change::User(UserPatch { account, via, id, patch: attributes, context })
         } else {
             Change::Event(Event {
                 account,
@@ -138,6 +143,7 @@ impl Rows {
                 user_id,
                 date: Date::from_millis(self.date[row]),
                 attributes,
+                context,
             })
         };
         Record { received_at: Date::from_millis(self.received_at[row]), change }

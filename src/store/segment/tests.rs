@@ -21,20 +21,21 @@ struct Owned {
     kind: Option<(String, i64)>,
     user_id: Option<String>,
     attributes: String,
+    context: Option<String>,
 }
 
 impl Owned {
     fn record(&self) -> Record<'_> {
         let (account, via, attributes) = (ACCOUNT, self.via, self.attributes.as_str());
-        let user_id = self.user_id.as_deref();
+        let (user_id, context) = (self.user_id.as_deref(), self.context.as_deref());
         let change = match &self.kind {
             Some((kind, date)) => {
                 let date = Date::from_millis(*date);
-                Change::Event(Event { account, via, kind, user_id, date, attributes })
+                Change::Event(Event { account, via, kind, user_id, date, attributes, context })
             }
             None => {
                 let id = user_id.unwrap_or_default();
-                Change::User(UserPatch { account, via, id, patch: attributes })
+                Change::User(UserPatch { account, via, id, patch: attributes, context })
             }
         };
         Record { received_at: Date::from_millis(self.received_at), change }
@@ -88,10 +89,11 @@ fn owned() -> impl Strategy<Value = Owned> {
     let via = prop_oneof![Just(Via::Public), Just(Via::Secret), Just(Via::Import)];
     let kind = proptest::option::weighted(0.8, (text(), any::<i64>()));
     let user_id = proptest::option::of(text());
-    (1..1000_u64, any::<i64>(), via, kind, user_id, text()).prop_map(
-        |(gap, received_at, via, kind, user_id, attributes)| {
+    let context = proptest::option::weighted(0.3, text());
+    (1..1000_u64, any::<i64>(), via, kind, user_id, text(), context).prop_map(
+        |(gap, received_at, via, kind, user_id, attributes, context)| {
             let user_id = if kind.is_none() { user_id.or(Some(String::new())) } else { user_id };
-            Owned { gap, received_at, via, kind, user_id, attributes }
+            Owned { gap, received_at, via, kind, user_id, attributes, context }
         },
     )
 }
@@ -105,6 +107,7 @@ fn plain(count: usize) -> Vec<Owned> {
         kind: (n % 7 != 3).then(|| ("page view".to_owned(), 1_700_000_000_000 + n as i64 * 990)),
         user_id: (n % 7 == 3 || !n.is_multiple_of(5)).then(|| format!("user-{}", n % 1009)),
         attributes: format!(r#"{{"page":"/{}"}}"#, n % 13),
+        context: n.is_multiple_of(11).then(|| format!(r#"{{"visitor":"{n}"}}"#)),
     };
     (0..count).map(event).collect()
 }
@@ -344,8 +347,8 @@ fn retold(bytes: &[u8], summary: &Summary, old: &str, new: &str) -> (Vec<u8>, Su
 #[test]
 fn a_newer_format_is_refused() {
     let (_dir, path, summary, bytes) = small();
-    let key = "triggerly.format\u{18}\u{1}1";
-    for (format, newer) in [("2", Some(2)), ("9", Some(9)), ("0", None), ("x", None)] {
+    let key = "triggerly.format\u{18}\u{1}2";
+    for (format, newer) in [("3", Some(3)), ("9", Some(9)), ("0", None), ("x", None)] {
         let other = format!("triggerly.format\u{18}\u{1}{format}");
         let (bytes, summary) = retold(&bytes, &summary, key, &other);
         fs::write(&path, bytes).expect("it is written");
@@ -460,6 +463,7 @@ fn sample() -> Vec<Owned> {
         kind: Some((kind.to_owned(), 994_273_736_235)),
         user_id: user_id.map(str::to_owned),
         attributes: attributes.to_owned(),
+        context: None,
     };
     let mut records = vec![
         event("page view", Some("jo@example.com"), r#"{"page":"/pricing","dark":false}"#),
@@ -500,6 +504,7 @@ fn a_segment_is_a_table_too() {
             date: record.kind.as_ref().and_then(|(_, date)| moment(*date)),
             received_at: moment(record.received_at),
             attributes: Some(&record.attributes),
+            context: record.context.as_deref(),
             via: Some("public"),
         };
         assert_eq!(row, expected);

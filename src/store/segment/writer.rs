@@ -235,13 +235,14 @@ struct Pending {
     kinds: Texts,
     user_ids: Texts,
     attributes: Texts,
+    contexts: Texts,
     dates: Option<(i64, i64)>,
 }
 
 impl Pending {
     fn push(&mut self, seq: Seq, record: &Record<'_>) {
         let received_at = record.received_at.millis();
-        let (via, user_id, attributes) = match &record.change {
+        let (via, user_id, attributes, context) = match &record.change {
             Change::Event(event) => {
                 let date = event.date.millis();
                 self.date.push(date);
@@ -249,12 +250,12 @@ impl Pending {
                 self.kinds.push(Some(event.kind));
                 let (from, to) = self.dates.unwrap_or((i64::MAX, i64::MIN));
                 self.dates = Some((from.min(date).min(received_at), to.max(date)));
-                (event.via, event.user_id, event.attributes)
+                (event.via, event.user_id, event.attributes, event.context)
             }
             Change::User(user) => {
                 self.dated.push(0);
                 self.kinds.push(None);
-                (user.via, Some(user.id), user.patch)
+                (user.via, Some(user.id), user.patch, user.context)
             }
             _ => return,
         };
@@ -263,10 +264,12 @@ impl Pending {
         self.via.push(via);
         self.user_ids.push(user_id);
         self.attributes.push(Some(attributes));
+        self.contexts.push(context);
     }
 
     fn text_bytes(&self) -> usize {
-        [&self.kinds, &self.user_ids, &self.attributes].iter().map(|texts| texts.bytes()).sum()
+        let texts = [&self.kinds, &self.user_ids, &self.attributes, &self.contexts];
+        texts.iter().map(|texts| texts.bytes()).sum()
     }
 
     /// Writes all columns, and forgets them. Where they come to lie isn't known yet.
@@ -299,7 +302,7 @@ impl Pending {
         self.kinds.write(group, true)?;
         self.user_ids.write(group, true)?;
         self.attributes.write(group, false)?;
-        column::<ByteArrayType>(group, &[], Some(&vec![0; rows]))?;
+        self.contexts.write(group, true)?;
         words(group, &self.via, word)?;
         for numbers in [&mut self.seq, &mut self.received_at, &mut self.date] {
             numbers.clear();

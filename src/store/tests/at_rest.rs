@@ -37,6 +37,7 @@ struct Said {
     kind: Option<String>,
     date: i64,
     text: String,
+    context: Option<String>,
 }
 
 impl Model {
@@ -61,6 +62,7 @@ fn said(record: &Record<'_>) -> Option<Said> {
             kind: Some(event.kind.to_owned()),
             date: event.date.millis(),
             text: event.attributes.to_owned(),
+            context: event.context.map(str::to_owned),
         }),
         Change::User(user) => Some(Said {
             account: user.account,
@@ -68,6 +70,7 @@ fn said(record: &Record<'_>) -> Option<Said> {
             kind: None,
             date: 0,
             text: user.patch.to_owned(),
+            context: None,
         }),
         _ => None,
     }
@@ -205,13 +208,15 @@ impl Whole {
             if next(4) == 0 {
                 let text = format!(r#"{{"a{}":{}}}"#, next(3), next(100));
                 let id = Id::new(&user).unwrap();
-                drafts.push(Draft::user(account, Via::Public, id, object(&text), NOW));
-                said.push(Said { account, user: Some(user), kind: None, date: 0, text });
+                drafts.push(Draft::user(account, Via::Public, &id, &object(&text), None, NOW));
+                let (user, kind, context) = (Some(user), None, None);
+                said.push(Said { account, user, kind, date: 0, text, context });
                 continue;
             }
             let user = Some(user).filter(|_| next(3) > 0);
             let (kind, date) = (format!("k{}", next(3)), next(1_000) as i64);
             let text = format!(r#"{{"n":{}.0,"s":"😀"}}"#, next(1_000_000));
+            let context = (next(2) == 0).then(|| format!(r#"{{"visitor":{}}}"#, next(9)));
             let event = Event {
                 account,
                 via: Via::Secret,
@@ -219,9 +224,10 @@ impl Whole {
                 user_id: user.as_deref(),
                 date: Date::from_millis(date),
                 attributes: &text,
+                context: context.as_deref(),
             };
             drafts.push(Draft::event(event, NOW));
-            said.push(Said { account, user, kind: Some(kind), date, text });
+            said.push(Said { account, user, kind: Some(kind), date, text, context });
         }
         let first = self.submit(drafts);
         self.model.log.extend((first..).zip(said));
