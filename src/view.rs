@@ -150,7 +150,8 @@ mod tests {
             attributes: r#"{"z":1E5,"a":1.0,"s":"😀","$serde_json::private::Number":"1"}"#,
             context: None,
         };
-        let record = Record { received_at: Date::from_millis(0), change: Change::Event(event) };
+        let record =
+            Record { received_at: Date::from_millis(0), change: Change::Event(event), keyed: None };
         let view = EventView::new(7, &record, &event).with_via(&event);
         assert_eq!(
             serde_json::to_string(&view).expect("it can be written"),

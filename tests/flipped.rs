@@ -118,7 +118,7 @@ fn read(store: &Store) -> Result<(Vec<String>, Missing), triggerly::store::Error
 
 fn verify(store: &Store) -> Result<Vec<Finding>, triggerly::store::Error> {
     let mut findings = Vec::new();
-    store.verify(&pace(), &mut |finding| findings.push(finding))?;
+    store.verify(NOW, &pace(), &mut |finding| findings.push(finding))?;
     Ok(findings)
 }
 

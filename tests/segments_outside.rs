@@ -77,7 +77,7 @@ fn segments(dir: &Path) -> Vec<Vec<Value>> {
                 received_at = Date::from_millis(1_767_225_600_000 + seq as i64);
                 let change =
                     UserPatch { account: ACCOUNT, via, id: &id, patch: &patch, context: None };
-                let record = Record { received_at, change: Change::User(change) };
+                let record = Record { received_at, change: Change::User(change), keyed: None };
                 writer.put(seq, &record).expect("it fits");
                 row = (Value::Null, "user", Value::Null, json!(id), patch);
             } else {
@@ -96,7 +96,7 @@ fn segments(dir: &Path) -> Vec<Vec<Value>> {
                     attributes: &event.attributes,
                     context: context.as_deref(),
                 };
-                let record = Record { received_at, change: Change::Event(change) };
+                let record = Record { received_at, change: Change::Event(change), keyed: None };
                 writer.put(seq, &record).expect("it fits");
                 row = (
                     json!(event.date),

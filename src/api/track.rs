@@ -83,7 +83,7 @@ impl Api {
             self.authorised(kind, request).and_then(|submission| submission.decode()?.validate());
         match batch {
             Err(reject) => answer.send(&manner.refused(&reject)),
-            Ok(batch) => batch.submit(&self.writer, move |outcome| {
+            Ok(batch) => batch.submit(&self.writer, None, move |outcome| {
                 answer.send(&match outcome {
                     Ok(_) => manner.accepted(),
                     Err(reject) => manner.refused(&reject),

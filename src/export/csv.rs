@@ -196,7 +196,8 @@ mod tests {
             attributes: r#"{"a":"#,
             context: None,
         };
-        let record = Record { received_at: Date::from_millis(0), change: Change::Event(event) };
+        let record =
+            Record { received_at: Date::from_millis(0), change: Change::Event(event), keyed: None };
         let mut out = Vec::new();
         let mut csv = Csv::new(Exported::Events, &mut out).unwrap();
         let error = csv.event(7, &record, &event).expect_err("no JSON");

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::reject::excerpt;
 use super::text;
 use super::{Code, Reject};
+use crate::model::erasure::Digest;
 use crate::model::id::IdError;
 use crate::model::json::{self, JsonError};
 use crate::model::limits::{
@@ -13,7 +14,7 @@ use crate::model::limits::{
 use crate::model::record::Event;
 use crate::model::user::UserLimit;
 use crate::model::{AccountId, Date, Id, Object, Via};
-use crate::store::{Done, Draft, Receipt, Refusal, Writer};
+use crate::store::{self, Done, Draft, Receipt, Refusal, Writer};
 
 /// What a call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,11 +134,13 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Hands it to the writer, which stores all of it or nothing. `done` is called exactly once,
+    /// Hands it to the writer, which stores all of it or nothing; with a key, once (see
+    /// [`store::Submission::once`]). `done` is called exactly once,
     /// from whichever thread knows the outcome.
     pub fn submit(
         self,
         writer: &Writer,
+        key: Option<Digest>,
         done: impl FnOnce(Result<Receipt, Reject>) + Send + 'static,
     ) {
         let numbered = self.numbered;
@@ -145,7 +148,11 @@ impl Batch {
             let reject = Reject::from(refusal);
             Reject { index: reject.index.filter(|_| numbered), ..reject }
         };
-        writer.submit(self.drafts, Done::new(move |outcome| done(outcome.map_err(reject))));
+        let submission = match key {
+            Some(key) => store::Submission::once(self.drafts, key),
+            None => self.drafts.into(),
+        };
+        writer.submit(submission, Done::new(move |outcome| done(outcome.map_err(reject))));
     }
 }
 

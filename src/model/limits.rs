@@ -38,6 +38,12 @@ pub const USER_BYTES_MAX: usize = 64 * 1024;
 /// of each object of a batch.
 pub const CONTEXT_BYTES_MAX: usize = 2 * 1024;
 
+/// Bytes of the key under which a call is to be stored once.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 64;
+
+/// Days for which such a key counts.
+pub const IDEMPOTENCY_DAYS: i64 = 7;
+
 /// Bytes of an account's name.
 pub const ACCOUNT_NAME_BYTES_MAX: usize = 64;
 

@@ -3,7 +3,7 @@
 //! A record borrows its texts, since it is either about to be encoded from what a call brought or
 //! was just decoded from a batch.
 
-use super::erasure::Scope;
+use super::erasure::{Digest, Scope};
 use super::{AccountId, ApiToken, Date, SecretHash};
 
 /// A position in the log: 1, 2, 3 … in the order accepted, across accounts and kinds alike.
@@ -37,8 +37,19 @@ impl Via {
 pub struct Record<'a> {
     /// When it was accepted.
     pub received_at: Date,
+    /// The key of the submission whose first record this is, if it has one.
+    pub keyed: Option<Keyed>,
     /// What it says.
     pub change: Change<'a>,
+}
+
+/// Under which key a submission was stored, to be stored once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keyed {
+    /// Stands for account and key.
+    pub key: Digest,
+    /// How many records the submission became, this one and those right behind it.
+    pub count: u64,
 }
 
 /// What a record changes.

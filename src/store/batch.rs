@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! batch    format (1 byte, 1) · CRC-32 (4, little-endian) · count · record*
-//! record   length · kind (1 byte) · received_at · the kind's fields
+//! record   length · [10 · key (16) · count] · kind (1 byte) · received_at · the kind's fields
 //! ```
 //! Numbers are LEB128, dates milliseconds in ZigZag, texts have their length in front. The checksum
 //! covers the first `seq`, so that a batch under another's key is found out too. Records have the
@@ -10,7 +10,7 @@
 
 use super::codec::{Input, Malformed, put_date, put_str, put_u64};
 use crate::model::erasure::{Digest, Scope};
-use crate::model::record::{Event, Progress, UserPatch};
+use crate::model::record::{Event, Keyed, Progress, UserPatch};
 use crate::model::{AccountId, ApiToken, Change, Record, SecretHash, Seq, Via};
 
 /// The format that this program writes.
@@ -31,6 +31,8 @@ const IMPORTED: u8 = 7;
 // Since format 3 of the directory.
 const EVENT_IN_CONTEXT: u8 = 8;
 const USER_IN_CONTEXT: u8 = 9;
+/// Stands before another kind: the first record of a submission that has a key.
+const KEYED: u8 = 10;
 
 const SCOPE_USER: u8 = 1;
 const SCOPE_EVENTS: u8 = 2;
@@ -55,6 +57,7 @@ fn text_bytes(change: &Change<'_>) -> usize {
 /// Encodes one record; its `seq` comes from its place in a batch.
 pub(super) fn encode_record(record: &Record<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(text_bytes(&record.change) + FIELDS_BYTES);
+    record.keyed.iter().for_each(|keyed| put_keyed(&mut out, *keyed));
     match record.change {
         Change::Event(event) => {
             out.push(if event.context.is_some() { EVENT_IN_CONTEXT } else { EVENT });
@@ -118,6 +121,20 @@ pub(super) fn encode_record(record: &Record<'_>) -> Vec<u8> {
     out
 }
 
+fn put_keyed(out: &mut Vec<u8>, keyed: Keyed) {
+    out.push(KEYED);
+    out.extend_from_slice(&keyed.key.0);
+    put_u64(out, keyed.count);
+}
+
+/// The same record, as the first of a submission that has a key.
+pub(super) fn with_key(encoded: &[u8], keyed: Keyed) -> Vec<u8> {
+    let mut out = Vec::with_capacity(encoded.len() + FIELDS_BYTES);
+    put_keyed(&mut out, keyed);
+    out.extend_from_slice(encoded);
+    out
+}
+
 fn put_scope(out: &mut Vec<u8>, scope: Scope) {
     match scope {
         Scope::User(digest) => {
@@ -156,7 +173,11 @@ fn take_scope(input: &mut Input<'_>) -> Result<Scope, Malformed> {
 /// Takes one record apart that [`encode_record`] put together.
 pub(super) fn decode_record(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
     let mut input = Input(bytes);
-    let kind = input.byte()?;
+    let (mut kind, mut keyed) = (input.byte()?, None);
+    if kind == KEYED {
+        keyed = Some(Keyed { key: Digest(input.array()?), count: input.u64()? });
+        kind = input.byte()?;
+    }
     let received_at = input.date()?;
     let change = match kind {
         EVENT | EVENT_IN_CONTEXT => Change::Event(Event {
@@ -210,7 +231,7 @@ pub(super) fn decode_record(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
         _ => return Err(Malformed("a record is of an unknown kind")),
     };
     input.end()?;
-    Ok(Record { received_at, change })
+    Ok(Record { received_at, keyed, change })
 }
 
 fn encode_via(via: Via) -> u8 {
@@ -384,7 +405,7 @@ mod tests {
                 secret_hash: None,
             },
         ]
-        .map(|change| Record { received_at: at, change })
+        .map(|change| Record { received_at: at, change, keyed: None })
         .to_vec()
     }
 
@@ -406,9 +427,16 @@ mod tests {
             patch: r#"{"a":null}"#,
             context: Some("{}"),
         };
-        [Change::Event(event), Change::User(user)]
-            .map(|change| Record { received_at: Date::from_millis(7), change })
-            .to_vec()
+        let received_at = Date::from_millis(7);
+        let keyed = Some(Keyed { key: Digest([4; 16]), count: 1_000 });
+        let mut samples = [Change::Event(event), Change::User(user)]
+            .map(|change| Record { received_at, change, keyed: None })
+            .to_vec();
+        samples.extend(
+            [Change::Event(Event { context: None, ..event }), Change::User(user)]
+                .map(|change| Record { received_at, change, keyed }),
+        );
+        samples
     }
 
     fn samples() -> Vec<Record<'static>> {
@@ -433,7 +461,7 @@ mod tests {
         let erased = scopes.map(|scope| Change::Erased { account, scope });
         let more = more.into_iter().chain(erased);
         let at = Date::from_millis(9);
-        let more = more.map(|change| Record { received_at: at, change });
+        let more = more.map(|change| Record { received_at: at, change, keyed: None });
         oldest_samples().into_iter().chain(more).chain(later_samples()).collect()
     }
 
@@ -484,7 +512,8 @@ mod tests {
             context in proptest::option::of(".{0,20}"),
         ) {
             let record = Record {
-                received_at: Date::from_millis(received),
+                keyed: None,
+            received_at: Date::from_millis(received),
                 change: Change::Event(Event {
                     account: AccountId(9),
                     via: Via::Public,

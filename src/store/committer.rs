@@ -12,7 +12,8 @@
 //! `done` gets a [`Receipt`] only behind a flush that began after the group was appended and returned
 //! without an error. What the group changes in the keyed state is merged behind the flush, so that
 //! nothing is shown that could still be lost, and reaches the disk with a later flush; after a crash
-//! it follows from the log again. After any error nothing is written and nobody is acknowledged any more, since
+//! it follows from the log again. One that came again under its key ([`Submission::once`]) is answered behind
+//! the flush of the group that finds it, so behind that of the first. After any error nothing is written and nobody is acknowledged any more, since
 //! nobody knows what the medium kept ([`super::flush`]).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,7 +26,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::Store;
 use super::batch::ENTRY_BYTES_MAX;
-use super::draft::Draft;
+use super::draft::{Draft, Submission};
 use super::fatal;
 use super::flush::Flush;
 use super::hot::SLED_SEGMENT_BYTES;
@@ -112,18 +113,19 @@ impl Drop for Done {
     }
 }
 
-struct Submission {
-    drafts: Vec<Draft>,
+/// A submission in the queue.
+struct Waiting {
+    submission: Submission,
     bytes: usize,
     done: Done,
 }
 
-impl Submission {
+impl Waiting {
     fn size(&self) -> Size {
         Size {
-            records: self.drafts.len(),
-            bytes: self.drafts.iter().map(|draft| draft.encoded.len()).sum(),
-            users: self.drafts.iter().filter(|draft| draft.changes_user()).count(),
+            records: self.submission.drafts.len(),
+            bytes: self.submission.drafts.iter().map(|draft| draft.encoded.len()).sum(),
+            users: self.submission.drafts.iter().filter(|draft| draft.changes_user()).count(),
         }
     }
 }
@@ -153,7 +155,7 @@ impl Size {
 /// The way into the log. Shared by all who submit.
 pub struct Writer {
     /// Gone when it is closed: the committer ends when it has taken all there was.
-    queue: RwLock<Option<Sender<Submission>>>,
+    queue: RwLock<Option<Sender<Waiting>>>,
     queued_bytes: Arc<AtomicUsize>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Looks after the store; ends when the sender is gone.
@@ -190,17 +192,18 @@ impl Writer {
 
     /// Hands drafts to the committer, to be stored all or none. Never waits: `done` is called from
     /// another thread when they are durable, or from this one if they are refused at once.
-    pub fn submit(&self, drafts: Vec<Draft>, done: Done) {
+    pub fn submit(&self, submission: impl Into<Submission>, done: Done) {
+        let submission = submission.into();
         let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
         let Some(queue) = queue.as_ref() else {
             return done.call(Err(Refusal::ShuttingDown));
         };
-        let bytes = drafts.iter().map(Draft::bytes).sum();
+        let bytes = submission.drafts.iter().map(Draft::bytes).sum();
         if self.queued_bytes.fetch_add(bytes, SeqCst) + bytes > QUEUE_BYTES_MAX {
             self.queued_bytes.fetch_sub(bytes, SeqCst);
             return done.call(Err(Refusal::Overloaded));
         }
-        if let Err(refused) = queue.try_send(Submission { drafts, bytes, done }) {
+        if let Err(refused) = queue.try_send(Waiting { submission, bytes, done }) {
             self.queued_bytes.fetch_sub(bytes, SeqCst);
             let refusal = match refused {
                 TrySendError::Full(_) => Refusal::Overloaded,
@@ -220,9 +223,9 @@ impl Writer {
     ///
     /// # Errors
     /// The [`Refusal`].
-    pub fn submit_and_wait(&self, drafts: Vec<Draft>) -> Outcome {
+    pub fn submit_and_wait(&self, submission: impl Into<Submission>) -> Outcome {
         let (tell, told) = bounded(1);
-        self.submit(drafts, Done::new(move |outcome| drop(tell.send(outcome))));
+        self.submit(submission, Done::new(move |outcome| drop(tell.send(outcome))));
         told.recv().unwrap_or(Err(Refusal::ShuttingDown))
     }
 
@@ -269,11 +272,11 @@ fn answer_all(answers: &Receiver<Vec<Answer>>) {
 struct Committer {
     store: Arc<Store>,
     flush: Box<dyn Flush>,
-    submissions: Receiver<Submission>,
+    submissions: Receiver<Waiting>,
     queued_bytes: Arc<AtomicUsize>,
     answers: Sender<Vec<Answer>>,
     /// Taken from the queue, but too large for the group that was gathered.
-    held_over: Option<Submission>,
+    held_over: Option<Waiting>,
     /// When the last group was begun, and whether the next one has to wait for its time.
     began: Instant,
     paced: bool,
@@ -294,7 +297,7 @@ impl Committer {
     }
 
     /// What waits, up to the bounds of a group; `None` when there will be no more.
-    fn gather(&mut self) -> Option<Vec<Submission>> {
+    fn gather(&mut self) -> Option<Vec<Waiting>> {
         let first = match self.held_over.take() {
             Some(submission) => submission,
             None => self.submissions.recv().ok()?,
@@ -320,17 +323,17 @@ impl Committer {
     }
 
     /// Writes a group and says what became of each submission.
-    fn commit(&self, group: Vec<Submission>) -> Vec<Answer> {
+    fn commit(&self, group: Vec<Waiting>) -> Vec<Answer> {
         let mut done = Vec::with_capacity(group.len());
-        let mut drafts = Vec::with_capacity(group.len());
-        for submission in group {
-            done.push(submission.done);
-            drafts.push(submission.drafts);
+        let mut submissions = Vec::with_capacity(group.len());
+        for waiting in group {
+            done.push(waiting.done);
+            submissions.push(waiting.submission);
         }
         let outcomes = match self.store.failure() {
             Some(why) => vec![Err(Refusal::Failed(why.into())); done.len()],
             // sled asserts where others return; a panic in it is one more way to fail.
-            None => catch_unwind(AssertUnwindSafe(|| self.write(drafts)))
+            None => catch_unwind(AssertUnwindSafe(|| self.write(submissions)))
                 .unwrap_or_else(|_| Err("writing to the store panicked".to_owned()))
                 .unwrap_or_else(|why| {
                     let why = self.store.fail(why);
@@ -341,13 +344,13 @@ impl Committer {
     }
 
     /// Appends, flushes and merges. An error means that nobody knows what is on disk.
-    fn write(&self, group: Vec<Vec<Draft>>) -> Result<Vec<Outcome>, String> {
+    fn write(&self, group: Vec<Submission>) -> Result<Vec<Outcome>, String> {
         // Another generation of sled takes the place of this one only between two groups.
         let _committing = self.store.committing();
         let hot = self.store.tiers.hot();
         let mut stage = Stage::new(&self.store, &hot);
         let room = self.store.space.room();
-        let outcomes = group.into_iter().map(|drafts| take(&mut stage, &room, drafts)).collect();
+        let outcomes = group.into_iter().map(|one| take(&mut stage, &room, one)).collect();
         // A full disk can make each of the three wait.
         let _writing = self.store.pulse.begin();
         if let Some(appended) = stage.append().map_err(|error| error.to_string())? {
@@ -358,8 +361,12 @@ impl Committer {
     }
 }
 
-/// Takes a submission into a group if the disk has room for it.
-fn take(stage: &mut Stage<'_>, room: &Room, drafts: Vec<Draft>) -> Result<Receipt, Refusal> {
+/// Takes a submission into a group if the disk has room for it. One that was stored already needs none.
+fn take(stage: &mut Stage<'_>, room: &Room, submission: Submission) -> Result<Receipt, Refusal> {
+    if let Some(receipt) = stage.stored_before(&submission)? {
+        return Ok(receipt);
+    }
+    let drafts = submission.drafts;
     let tracks = drafts.iter().any(|draft| draft.claim() == Claim::Tracking);
     let claim = if tracks { Claim::Tracking } else { Claim::Control };
     let bytes: usize = drafts.iter().map(|draft| draft.encoded.len()).sum();

@@ -2,10 +2,10 @@
 //!
 //! Encoding is done by whoever submits, on his own thread; the committer only joins bytes.
 
-use super::batch::{decode_record, encode_record};
+use super::batch::{decode_record, encode_record, with_key};
 use super::space::Claim;
 use crate::model::erasure::{Digest, Scope};
-use crate::model::record::{Event, Progress, UserPatch};
+use crate::model::record::{Event, Keyed, Progress, UserPatch};
 use crate::model::{
     AccountId, AccountName, ApiToken, Change, Date, Id, Object, Record, SecretHash, Via, json,
 };
@@ -16,6 +16,31 @@ pub struct Draft {
     pub(super) encoded: Vec<u8>,
     /// What follows from it for the state.
     pub(super) effect: Effect,
+}
+
+/// What is to be stored together, or not at all.
+pub struct Submission {
+    pub(super) drafts: Vec<Draft>,
+    pub(super) is_keyed: bool,
+}
+
+impl Submission {
+    /// To be stored once: if drafts came under the same key within
+    /// [`IDEMPOTENCY_DAYS`](crate::model::limits::IDEMPOTENCY_DAYS), these aren't stored, and the receipt is that of those.
+    #[must_use]
+    pub fn once(mut drafts: Vec<Draft>, key: Digest) -> Submission {
+        let keyed = Keyed { key, count: drafts.len() as u64 };
+        if let Some(first) = drafts.first_mut() {
+            first.encoded = with_key(&first.encoded, keyed);
+        }
+        Submission { drafts, is_keyed: true }
+    }
+}
+
+impl From<Vec<Draft>> for Submission {
+    fn from(drafts: Vec<Draft>) -> Submission {
+        Submission { drafts, is_keyed: false }
+    }
 }
 
 /// What a record changes in the state.
@@ -81,7 +106,7 @@ impl Draft {
         at: Date,
     ) -> Draft {
         let change = Change::AccountMade { name: name.as_str(), api_token, secret_hash };
-        let encoded = encode_record(&Record { received_at: at, change });
+        let encoded = encode_record(&Record { received_at: at, change, keyed: None });
         Draft { encoded, effect: Effect::Make { name, api_token, secret_hash, at } }
     }
 
@@ -127,7 +152,13 @@ impl Draft {
     }
 
     fn new(change: Change<'_>, received_at: Date, effect: Effect) -> Draft {
-        Draft { encoded: encode_record(&Record { received_at, change }), effect }
+        Draft { encoded: encode_record(&Record { received_at, change, keyed: None }), effect }
+    }
+
+    /// When it came, and under which key, if it is the first of a submission that has one.
+    pub(super) fn keyed(&self) -> Option<(Date, Keyed)> {
+        let record = decode_record(&self.encoded).ok()?;
+        Some((record.received_at, record.keyed?))
     }
 
     /// What it holds in memory.

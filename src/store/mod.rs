@@ -28,6 +28,7 @@
 //!                    "r" -> there while the state is being rebuilt
 //!                    "a" + account -> account          (see `state`)
 //!                    "u" + account + user id -> user
+//!                    "k" + day (8) + key (16) -> a submission that is stored once (see `once`)
 //!                    "i" + account + number -> how far an import has come
 //! ```
 //! A batch is appended, flushed, and only then merged into the state, together with the mark; that
@@ -65,6 +66,7 @@ mod holes;
 mod hot;
 mod log;
 mod manifest;
+mod once;
 mod outcome;
 mod pulse;
 mod reader;
@@ -88,7 +90,7 @@ pub use compactor::{
     Compacted, ERASED_WITHIN, HOT_BYTES_MAX, Pace, Renewal, SEAL_AGE, SEAL_BYTES, Urgency,
 };
 pub use directory::{Directory, FORMAT_VERSION};
-pub use draft::Draft;
+pub use draft::{Draft, Submission};
 pub use flush::Flush;
 pub use log::{Kind, Log, Missing, Order, Selection, Step, Visit};
 pub use outcome::{Outcome, Receipt, Refusal};
@@ -99,7 +101,7 @@ pub use verify::{Finding, Verified};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -211,6 +213,8 @@ pub struct Store {
     erasing_tried: Mutex<Option<Instant>>,
     /// What was seen when expired events were last looked for: the newest erasure, how far it was sealed.
     expired_looked_at: Mutex<(Seq, Seq)>,
+    /// When the compactor was last told to begin, in milliseconds: keys that are old then are let go of.
+    compacted_at: AtomicI64,
     /// Bytes of sled's file when it was last looked at whether that is too much.
     bloat_looked_at: AtomicU64,
     fatal: Fatal,
@@ -278,6 +282,7 @@ impl Store {
             looked_through: AtomicBool::new(false),
             erasing_tried: Mutex::default(),
             expired_looked_at: Mutex::default(),
+            compacted_at: AtomicI64::new(i64::MIN),
             bloat_looked_at: AtomicU64::new(0),
             fatal: Fatal::default(),
             space: Space::open(directory.path(), given_up)?,

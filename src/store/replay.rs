@@ -65,13 +65,13 @@ pub(super) fn rebuild<'s>(
             if !go_on() {
                 return Err(Error::Stopped);
             }
-            let users = Selection {
+            let of_state = Selection {
                 account: Some(*account),
-                kind: Some(Kind::Users),
+                kind: Some(Kind::State),
                 controls: false,
                 ..Selection::of(1..=sealed_through)
             };
-            missing.join(replay.read(log, &users, Some(&view.erasures))?);
+            missing.join(replay.read(log, &of_state, Some(&view.erasures))?);
         }
     }
     replay.last = replay.last.max(sealed_through);
@@ -128,6 +128,9 @@ impl<'s> Replay<'s> {
         erased: Option<&Erasures>,
     ) -> Result<Missing, Error> {
         log.read(selection, Order::Ascending, &mut |seq, record| {
+            if let Some(keyed) = record.keyed {
+                self.pending.put_once(keyed, seq, record.received_at);
+            }
             if !erased.is_some_and(|erased| erased.take(seq, record)) {
                 self.apply(seq, record, erased.is_none())?;
             }

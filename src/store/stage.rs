@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use super::batch::{ENTRY_BYTES_MAX, EncodedBatch};
 use super::committer::GROUP_USERS_MAX;
-use super::draft::{Draft, Effect};
+use super::draft::{Draft, Effect, Submission};
 use super::flush::Flush;
 use super::hot::Hot;
 use super::log::Log;
@@ -78,6 +78,17 @@ impl<'s> Stage<'s> {
         self.encoded.iter().map(Vec::len).sum::<usize>() + self.pending.bytes()
     }
 
+    /// Where a submission lies that came under the same key, in this group or before.
+    pub fn stored_before(&self, submission: &Submission) -> Result<Option<Receipt>, Refusal> {
+        let keyed = submission.drafts.first().filter(|_| submission.is_keyed);
+        let Some((now, keyed)) = keyed.and_then(Draft::keyed) else { return Ok(None) };
+        let stored = self.pending.stored_once(keyed.key, now).map_err(|error| {
+            log::error!("a key can't be looked up: {error}");
+            Refusal::Unreadable(error.to_string().into())
+        })?;
+        Ok(stored.map(|stored| stored.receipt()))
+    }
+
     /// Takes a submission in, whole or not at all. `admit` is asked whether the disk has room for what
     /// many users become.
     pub fn take(
@@ -93,6 +104,7 @@ impl<'s> Stage<'s> {
         let count = drafts.len() as u64;
         let accounts = (Arc::clone(&self.accounts), self.accounts_changed);
         let (mut undo, erasures) = (Vec::new(), self.erasures.len());
+        let keyed = drafts.first().and_then(Draft::keyed);
         for (index, draft) in drafts.into_iter().enumerate() {
             let seq = first_seq + index as Seq;
             let applied = self.merge(&draft, index, &mut undo);
@@ -105,6 +117,9 @@ impl<'s> Stage<'s> {
                 return Err(refusal);
             }
             self.encoded.push(encoded);
+        }
+        if let Some((at, keyed)) = keyed {
+            self.pending.put_once(keyed, first_seq, at);
         }
         Ok(Receipt { first_seq, count })
     }
@@ -277,7 +292,7 @@ impl Appended<'_> {
         for Erasure { seq, account, scope, at } in erasures {
             // Before the mark can pass it.
             let change = Change::Erased { account, scope };
-            store.tiers.erased(seq, &Record { received_at: at, change })?;
+            store.tiers.erased(seq, &Record { received_at: at, change, keyed: None })?;
         }
         if !large {
             pending.write(last_seq, accounts.as_deref())?;

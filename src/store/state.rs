@@ -6,14 +6,15 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use sled::{Batch, Tree};
+use sled::{Batch, IVec, Tree};
 
 use super::codec::{Input, Malformed, open_as, put_date, put_str, put_u64, seal_as};
 use super::flush::Flush;
+use super::once::{self, Stored};
 use super::{Error, walk};
 use crate::model::erasure::Digest;
 use crate::model::limits::DEPTH_MAX;
-use crate::model::record::Progress;
+use crate::model::record::{Keyed, Progress};
 use crate::model::user::UserLimit;
 use crate::model::{
     Account, AccountId, AccountName, Accounts, ApiToken, Date, Object, SecretHash, Seq, User, json,
@@ -207,13 +208,15 @@ impl State {
 pub(super) struct Pending<'s> {
     state: &'s State,
     entries: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Behind the last row of a key that was taken away for being too old.
+    cleared_to: Vec<u8>,
     /// Of what is held.
     pub bytes: usize,
 }
 
 impl<'s> Pending<'s> {
     pub fn new(state: &'s State) -> Pending<'s> {
-        Pending { state, entries: HashMap::new(), bytes: 0 }
+        Pending { state, entries: HashMap::new(), cleared_to: Vec::new(), bytes: 0 }
     }
 
     /// What it is on top of.
@@ -268,6 +271,40 @@ impl<'s> Pending<'s> {
             self.put(key, None);
         }
         Ok(())
+    }
+
+    /// The submission that was stored under a key that is in force.
+    pub fn stored_once(&self, key: Digest, now: Date) -> Result<Option<Stored>, Error> {
+        for place in once::places(now, key) {
+            let value = match self.entries.get(&place) {
+                Some(value) => value.as_deref().map(IVec::from),
+                None => self.state.tree.get(&place).map_err(Error::sled("read a key"))?,
+            };
+            let Some(value) = value else { continue };
+            let stored = once::decode(&place, &value).map_err(|error| damaged(&place, error))?;
+            if stored.is_in_force(now) {
+                return Ok(Some(stored));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes in that a submission was stored under a key, and that a few are gone that are too old.
+    pub fn put_once(&mut self, keyed: Keyed, first_seq: Seq, received_at: Date) {
+        let key = once::row_key(received_at, keyed.key);
+        let value = once::encode(&key, keyed, first_seq, received_at);
+        self.put(key, Some(value));
+        let too_old = once::too_old(received_at);
+        let from = self.cleared_to.clone().max(too_old.start);
+        if from >= too_old.end {
+            return;
+        }
+        for key in self.state.tree.range(from..too_old.end).keys().take(once::REMOVED_MAX) {
+            // What can't be read now stays until it can be.
+            let Ok(key) = key else { return };
+            self.cleared_to = [&key, &[0][..]].concat();
+            self.put(key.to_vec(), None);
+        }
     }
 
     /// Takes in how far an import has come.

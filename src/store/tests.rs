@@ -3,6 +3,7 @@
 mod at_rest;
 mod batches;
 mod flushes;
+mod keys;
 
 use std::ops::{ControlFlow, RangeInclusive};
 
@@ -115,9 +116,10 @@ fn a_crash_between_append_and_merge_is_mended_on_opening() {
         let patch = |id, patch| {
             let (account, via, context) = (ACCOUNT, Via::Public, None);
             let change = Change::User(UserPatch { account, via, id, patch, context });
-            encode_record(&Record { received_at: at, change })
+            encode_record(&Record { received_at: at, change, keyed: None })
         };
         let made = encode_record(&Record {
+            keyed: None,
             received_at: at,
             change: Change::AccountMade {
                 name: "late",
@@ -291,7 +293,7 @@ fn users_are_listed_by_account_and_behind_a_cursor() {
     let store = open(&dir);
     let writer = start(&store);
     let ids = ["a", "a\0", "aa", "b", "é", "😀"];
-    let drafts = ids.iter().map(|id| user(id, "{}")).collect();
+    let drafts: Vec<_> = ids.iter().map(|id| user(id, "{}")).collect();
     writer.submit_and_wait(drafts).unwrap();
     let other = Id::new("other").unwrap();
     let at = Date::from_millis(0);
@@ -323,7 +325,7 @@ fn a_large_submission_becomes_several_entries() {
     {
         let store = open(&dir);
         let writer = start(&store);
-        let drafts = (0..100).map(|i| event_with(&i.to_string(), &attributes)).collect();
+        let drafts: Vec<_> = (0..100).map(|i| event_with(&i.to_string(), &attributes)).collect();
         let receipt = writer.submit_and_wait(drafts).unwrap();
         assert_eq!(receipt, Receipt { first_seq: 1, count: 100 });
         let mut entries = 0;
@@ -375,7 +377,7 @@ proptest! {
         let writer = start(&store);
         let mut all = Vec::new();
         for count in submissions {
-            let drafts = (0..count)
+            let drafts: Vec<_> = (0..count)
                 .map(|_| {
                     let seq = all.len() as Seq + 1;
                     all.push((seq, seq.to_string()));

@@ -28,6 +28,13 @@ pub(super) struct Entry {
     pub users: u64,
     /// Of its events, in milliseconds: the earliest `date` or `received_at`, and the latest `date`.
     pub dates: Option<(i64, i64)>,
+    /// Bytes at its end that Parquet knows nothing of: keys of submissions (see `keys`).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub key_bytes: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The keys of a segment and their values.

@@ -18,7 +18,7 @@
 //! | `triggerly.groups` | JSON: of each row group where it lies, its CRC-32, what it holds (see `footer`) |
 //!
 //! # Why damage is found
-//! The row groups, Bloom filters included, and the tail (all that comes after the last of them) lie end
+//! The row groups, Bloom filters and keys (`keys`) included, and the tail (all that comes after the last of them) lie end
 //! to end and cover the file from its first byte, the magic number, to its last. The tail holds the
 //! CRC-32 of each row group; that of the tail itself is in the [`Summary`], which is kept elsewhere.
 //! [`Segment::open`] checks the tail and [`Segment::read`] a row group before either is decoded.
@@ -32,6 +32,7 @@
 mod decode;
 mod footer;
 mod guard;
+mod keys;
 mod reader;
 mod rows;
 mod schema;

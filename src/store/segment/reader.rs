@@ -14,6 +14,7 @@ use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use super::decode::{Fault, caught};
 use super::footer::{self, Entry, Footer, Unread};
 use super::guard::Piece;
+use super::keys;
 use super::rows::Rows;
 use super::schema::{COLUMNS, ROW_GROUP_BYTES_MAX, ROW_GROUP_ROWS_MAX, column, schema};
 use super::thrift;
@@ -46,6 +47,8 @@ pub struct Group {
     pub dates: Option<(Date, Date)>,
     /// Whether there are updates of users among them.
     pub users: bool,
+    /// Whether there are first records of submissions that have a key among them.
+    pub keys: bool,
     /// Whether there are events among them.
     pub events: bool,
 }
@@ -169,7 +172,10 @@ impl Segment {
         piece: &Arc<Piece>,
     ) -> Result<Rows, Fault> {
         let metadata = self.metadata.row_group(group);
-        let rows = Rows::read(piece, metadata, self.format, self.account, entry.rows as usize)?;
+        let (rows, keys) = (entry.rows as usize, entry.key_bytes as usize);
+        let keys_at = piece.bytes.len().checked_sub(keys).ok_or("it is shorter than its keys")?;
+        let keys = keys::decode(&piece.bytes[keys_at..], rows)?;
+        let rows = Rows::read(piece, metadata, self.format, self.account, rows)?.with_keys(keys);
         let ends = [rows.iter().next(), rows.iter().next_back()].map(|end| end.map(|(seq, _)| seq));
         if ends != [Some(entry.first_seq), Some(entry.last_seq)] {
             return Err("its records aren't those that the end of the file tells of".into());
@@ -239,6 +245,7 @@ impl Group {
             rows: entry.rows,
             dates: super::writer::span(std::slice::from_ref(entry)),
             users: entry.users > 0,
+            keys: entry.key_bytes > 0,
             events: entry.users < entry.rows,
         }
     }

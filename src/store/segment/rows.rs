@@ -7,7 +7,7 @@ use parquet::file::reader::ChunkReader;
 
 use super::decode::{Fault, Texts, each_text, numbers};
 use super::schema::{KIND_EVENT, KIND_USER, ROW_GROUP_BYTES_MAX, column};
-use crate::model::record::{Event, UserPatch};
+use crate::model::record::{Event, Keyed, UserPatch};
 use crate::model::{AccountId, Change, Date, Record, Seq, Via};
 
 /// Bytes of the texts of one column of one row group: what is written with room to spare.
@@ -26,6 +26,8 @@ pub struct Rows {
     user_ids: Texts,
     attributes: Texts,
     contexts: Texts,
+    /// By row.
+    keys: Vec<(usize, Keyed)>,
 }
 
 impl Rows {
@@ -68,6 +70,7 @@ impl Rows {
             user_ids: texts(column::USER_ID)?,
             attributes: texts(column::ATTRIBUTES)?,
             contexts: texts(column::CONTEXT)?,
+            keys: Vec::new(),
         };
         rows.check(&dated)?;
         Ok(rows)
@@ -88,6 +91,11 @@ impl Rows {
             }
         }
         Ok(())
+    }
+
+    /// The same, some of them the first of a submission that has a key; by row.
+    pub(super) fn with_keys(self, keys: Vec<(usize, Keyed)>) -> Rows {
+        Rows { keys, ..self }
     }
 
     /// How many there are.
@@ -146,7 +154,9 @@ impl Rows {
                 context,
             })
         };
-        Record { received_at: Date::from_millis(self.received_at[row]), change }
+        let keyed = self.keys.binary_search_by_key(&row, |(row, _)| *row).ok();
+        let keyed = keyed.map(|at| self.keys[at].1);
+        Record { received_at: Date::from_millis(self.received_at[row]), keyed, change }
     }
 }
 

@@ -38,7 +38,7 @@ impl Owned {
                 Change::User(UserPatch { account, via, id, patch: attributes, context })
             }
         };
-        Record { received_at: Date::from_millis(self.received_at), change }
+        Record { received_at: Date::from_millis(self.received_at), change, keyed: None }
     }
 }
 
@@ -199,7 +199,7 @@ fn what_does_not_belong_is_refused() {
     let mut other = SegmentWriter::new(Vec::new(), AccountId(8), "other").expect("new");
     assert!(matches!(other.put(1, &record), Err(SegmentError::Refused(_))));
     let control = Change::RetentionSet { account: ACCOUNT, days: None };
-    let control = Record { received_at: Date::from_millis(0), change: control };
+    let control = Record { received_at: Date::from_millis(0), change: control, keyed: None };
     assert!(matches!(writer.put(6, &control), Err(SegmentError::Refused(_))));
     assert_eq!(writer.records(), 1);
 }

@@ -54,7 +54,7 @@ fn many_users_become_in_one_batch_what_they_become_one_by_one() {
         let writer = start(&store);
         let mut drafts = patches(1_000, "some text").into_iter().peekable();
         while drafts.peek().is_some() {
-            writer.submit_and_wait(drafts.by_ref().take(size).collect()).unwrap();
+            writer.submit_and_wait(drafts.by_ref().take(size).collect::<Vec<_>>()).unwrap();
         }
         store.tiers.hot().state.dump()
     });
