@@ -9,11 +9,15 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use support::furnished::text;
 use support::server::verb;
 use support::{Server, request};
+use triggerly::model::erasure::Digest;
+use triggerly::model::{AccountId, Date};
 use triggerly::store::segment::{Segment, SegmentError};
+use triggerly::store::{Directory, Draft, Receipt, Store, Submission, Writer};
 
 /// A store that is kept.
 struct Sample {
@@ -71,7 +75,24 @@ const SECOND: Sample = Sample {
     holes: 4,
 };
 
-const SAMPLES: [Sample; 2] = [FIRST, SECOND];
+/// The first with contexts, keys of submissions and sites: one segment, and the rest in the hot end.
+const THIRD: Sample = Sample {
+    name: "store-3",
+    secret_key: "sk_8f14e45fceea167a5a36dedd4bea2543aab3238922bcc25a6f606eb525ffdc56",
+    api_token: "5be11e4d3c2a40f1b6d7e8f90a1b2c3d",
+    accounts: "name=default\napi_token=5be11e4d3c2a40f1b6d7e8f90a1b2c3d\n\
+               sites=shop.example.com *.shop.example.com\n\n\
+               name=second shop\napi_token=0c9d8e7f6a5b4c3d2e1f00112233aabb\n",
+    user: r#"{"id":"zoe@example.com","email":"zoe@example.com","attributes":{"name":"Zoë","plan":"pro","address":{"city":"Zürich"}},"created_at":"2026-11-24T12:00:02.000Z","updated_at":"2026-11-24T12:00:30.000Z"}"#,
+    purchase: r#"{"seq":5,"type":"purchase","user_id":"zoe@example.com","date":"2001-07-04T19:08:56.000Z","received_at":"2026-11-24T12:00:03.000Z","attributes":{"item":"Tea ☕","price":1.0,"big":1234567890123456789012345678901234567890},"context":{"page":"https://shop.example.com/tea?q=☕","browser":"Firefox","visitor":"6f1d2c"},"via":"public"}"#,
+    ticks: &[6..=10, 12..=16],
+    others: &[],
+    second: &[17],
+    last_seq: 17,
+    holes: 0,
+};
+
+const SAMPLES: [Sample; 3] = [FIRST, SECOND, THIRD];
 
 fn kept(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/format").join(name)
@@ -168,6 +189,28 @@ fn every_format_is_opened_and_goes_on() {
         assert_eq!(reply.status, 200, "{reply:?}");
         let events = server.all_events();
         assert_eq!(events.last().unwrap()["seq"], sample.last_seq + 1);
+    }
+}
+
+/// What was stored under a key is known by it, in the hot end, sealed, and in a state that is built anew.
+#[test]
+fn keys_are_still_known() {
+    let below = tempfile::tempdir().unwrap();
+    let dir = THIRD.unpack(below.path());
+    let account = AccountId(1);
+    let next_day = Date::parse("2026-11-25T12:00:00Z").unwrap();
+    for rebuild in [false, true] {
+        let directory = Directory::lock(&dir).unwrap();
+        let open = if rebuild { Store::rebuild_in } else { Store::open_in };
+        let store = Arc::new(open(directory).unwrap());
+        let writer = Writer::start(Arc::clone(&store), store.flusher()).unwrap();
+        for (key, first_seq, count) in [("order 1", 5, 1), ("ticks", 6, 5), ("more ticks", 12, 5)] {
+            let drafts = vec![Draft::retention(account, None, next_day)];
+            let key = Digest::of_idempotency_key(account, key);
+            let receipt = writer.submit_and_wait(Submission::once(drafts, key));
+            assert_eq!(receipt, Ok(Receipt { first_seq, count }));
+        }
+        assert_eq!(store.last_seq(), THIRD.last_seq);
     }
 }
 

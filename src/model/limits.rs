@@ -47,6 +47,12 @@ pub const IDEMPOTENCY_DAYS: i64 = 7;
 /// Bytes of an account's name.
 pub const ACCOUNT_NAME_BYTES_MAX: usize = 64;
 
+/// Hosts that an account may name as the sites it takes calls of browsers from.
+pub const SITES_MAX: usize = 100;
+
+/// Bytes of such a host: those of the longest name that there can be.
+pub const SITE_BYTES_MAX: usize = 253;
+
 /// Accounts of one server. They are kept in memory and copied when one changes.
 pub const ACCOUNTS_MAX: usize = 10_000;
 

@@ -84,6 +84,13 @@ pub enum Change<'a> {
         /// Days; for ever if there is none.
         days: Option<u32>,
     },
+    /// Where calls of browsers may come from was set.
+    SitesSet {
+        /// Whose.
+        account: AccountId,
+        /// The hosts, as [`Sites`](super::Sites) shows them; from anywhere if there is none.
+        sites: Option<&'a str>,
+    },
     /// Something that lies before this record was taken out.
     Erased {
         /// Whose.

@@ -33,6 +33,7 @@ const EVENT_IN_CONTEXT: u8 = 8;
 const USER_IN_CONTEXT: u8 = 9;
 /// Stands before another kind: the first record of a submission that has a key.
 const KEYED: u8 = 10;
+const SITES_SET: u8 = 11;
 
 const SCOPE_USER: u8 = 1;
 const SCOPE_EVENTS: u8 = 2;
@@ -50,6 +51,7 @@ fn text_bytes(change: &Change<'_>) -> usize {
         }
         Change::User(user) => user.id.len() + user.patch.len() + user.context.map_or(0, str::len),
         Change::AccountMade { name, .. } => name.len(),
+        Change::SitesSet { sites, .. } => sites.map_or(0, str::len),
         _ => 0,
     }
 }
@@ -101,6 +103,13 @@ pub(super) fn encode_record(record: &Record<'_>) -> Vec<u8> {
             put_u64(&mut out, account.0);
             // Nothing is kept for no days, so 0 is free to mean for ever.
             put_u64(&mut out, u64::from(days.unwrap_or_default()));
+        }
+        Change::SitesSet { account, sites } => {
+            out.push(SITES_SET);
+            put_date(&mut out, record.received_at);
+            put_u64(&mut out, account.0);
+            // No list is empty, so that the empty text is free to mean none.
+            put_str(&mut out, sites.unwrap_or_default());
         }
         Change::Erased { account, scope } => {
             out.push(ERASED);
@@ -215,6 +224,10 @@ pub(super) fn decode_record(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
             days: u32::try_from(input.u64()?)
                 .map(|days| Some(days).filter(|days| *days > 0))
                 .map_err(|_| Malformed("a number of days is too large"))?,
+        },
+        SITES_SET => Change::SitesSet {
+            account: AccountId(input.u64()?),
+            sites: Some(input.str()?).filter(|sites| !sites.is_empty()),
         },
         ERASED => {
             Change::Erased { account: AccountId(input.u64()?), scope: take_scope(&mut input)? }
@@ -432,6 +445,12 @@ mod tests {
         let mut samples = [Change::Event(event), Change::User(user)]
             .map(|change| Record { received_at, change, keyed: None })
             .to_vec();
+        let account = AccountId(3);
+        samples.extend([None, Some("a.example *.b.example")].map(|sites| Record {
+            received_at,
+            change: Change::SitesSet { account, sites },
+            keyed: None,
+        }));
         samples.extend(
             [Change::Event(Event { context: None, ..event }), Change::User(user)]
                 .map(|change| Record { received_at, change, keyed }),

@@ -7,7 +7,8 @@ use super::space::Claim;
 use crate::model::erasure::{Digest, Scope};
 use crate::model::record::{Event, Keyed, Progress, UserPatch};
 use crate::model::{
-    AccountId, AccountName, ApiToken, Change, Date, Id, Object, Record, SecretHash, Via, json,
+    AccountId, AccountName, ApiToken, Change, Date, Id, Object, Record, SecretHash, Sites, Via,
+    json,
 };
 
 /// A checked change, encoded for the log, with what the committer has to know of it.
@@ -62,6 +63,10 @@ pub(super) enum Effect {
     Retain {
         account: AccountId,
         days: Option<u32>,
+    },
+    Allow {
+        account: AccountId,
+        sites: Option<Sites>,
     },
     Erase {
         account: AccountId,
@@ -128,6 +133,15 @@ impl Draft {
         Draft::new(Change::RetentionSet { account, days }, at, Effect::Retain { account, days })
     }
 
+    /// Where calls of browsers may come from is to be set: from these sites, or from anywhere.
+    #[must_use]
+    pub fn sites(account: AccountId, sites: Option<Sites>, at: Date) -> Draft {
+        let text = sites.as_ref().map(Sites::to_string);
+        let change = Change::SitesSet { account, sites: text.as_deref() };
+        let encoded = encode_record(&Record { received_at: at, change, keyed: None });
+        Draft { encoded, effect: Effect::Allow { account, sites } }
+    }
+
     /// A user and all of that user's events are to be taken out.
     #[must_use]
     pub fn user_erasure(account: AccountId, id: Id, at: Date) -> Draft {
@@ -185,6 +199,7 @@ impl Draft {
             Effect::Make { .. }
             | Effect::Rotate { .. }
             | Effect::Retain { .. }
+            | Effect::Allow { .. }
             | Effect::Erase { .. } => Claim::Control,
         }
     }

@@ -13,7 +13,7 @@ use super::state::{MARK, Pending, State, damaged, rotated};
 use crate::model::erasure::Scope;
 use crate::model::limits::DEPTH_MAX;
 use crate::model::{
-    Account, AccountId, AccountName, Accounts, Change, Erasures, Record, Seq, json,
+    Account, AccountId, AccountName, Accounts, Change, Erasures, Record, Seq, Sites, json,
 };
 
 /// Bytes of users that a replay keeps in memory before it writes and flushes them: small beside what
@@ -189,6 +189,7 @@ impl<'s> Replay<'s> {
                     secret_hash,
                     created_at: record.received_at,
                     retention_days: None,
+                    sites: None,
                 });
             }
             Change::AccountRotated { account, api_token, secret_hash } => {
@@ -198,6 +199,12 @@ impl<'s> Replay<'s> {
             Change::RetentionSet { account, days } => {
                 let old = made(&self.accounts, account)?;
                 self.put_account(Account { retention_days: days, ..Account::clone(&old) });
+            }
+            Change::SitesSet { account, sites } => {
+                let old = made(&self.accounts, account)?;
+                let sites = sites.map(Sites::parse).transpose();
+                let sites = sites.map_err(|error| beyond(seq, &error.to_string()))?;
+                self.put_account(Account { sites, ..Account::clone(&old) });
             }
             Change::Erased { account, scope } => {
                 if let Some(registry) = self.registry {

@@ -122,6 +122,7 @@ fn concerns(account: AccountId, seq: Seq, record: &Record<'_>) -> bool {
         Change::AccountMade { .. } => account.0 == seq,
         Change::AccountRotated { account: of, .. }
         | Change::RetentionSet { account: of, .. }
+        | Change::SitesSet { account: of, .. }
         | Change::Erased { account: of, .. }
         | Change::Imported { account: of, .. } => of == account,
         Change::Event(_) | Change::User(_) => false,

@@ -221,6 +221,7 @@ impl<'s> Stage<'s> {
                     secret_hash,
                     created_at: at,
                     retention_days: None,
+                    sites: None,
                 });
                 Ok(())
             }
@@ -233,6 +234,12 @@ impl<'s> Stage<'s> {
             Effect::Retain { account, days } => {
                 let old = self.accounts.get(account).ok_or(Refusal::NoAccount)?;
                 let account = Account { retention_days: days, ..Account::clone(old) };
+                self.put_account(account);
+                Ok(())
+            }
+            Effect::Allow { account, sites } => {
+                let old = self.accounts.get(account).ok_or(Refusal::NoAccount)?;
+                let account = Account { sites, ..Account::clone(old) };
                 self.put_account(account);
                 Ok(())
             }

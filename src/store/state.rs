@@ -17,7 +17,8 @@ use crate::model::limits::DEPTH_MAX;
 use crate::model::record::{Keyed, Progress};
 use crate::model::user::UserLimit;
 use crate::model::{
-    Account, AccountId, AccountName, Accounts, ApiToken, Date, Object, SecretHash, Seq, User, json,
+    Account, AccountId, AccountName, Accounts, ApiToken, Date, Object, SecretHash, Seq, Sites,
+    User, json,
 };
 
 pub(super) const MARK: &[u8] = b"m";
@@ -31,6 +32,9 @@ const FORMAT: u8 = 1;
 
 /// The format of an account that says how long its events are kept.
 const FORMAT_RETENTION: u8 = 2;
+
+/// The format of an account that says where calls of browsers may come from.
+const FORMAT_SITES: u8 = 3;
 
 /// Records that the mark may lag behind the log, so that groups of nothing but events don't each
 /// write it. So many are looked at again when the store is opened.
@@ -465,20 +469,28 @@ fn decode_user(key: &[u8], value: &[u8]) -> Result<User, Error> {
 }
 
 fn encode_account(key: &[u8], account: &Account) -> Vec<u8> {
-    // What an account had before it could have a retention is written as it was then.
-    let format = account.retention_days.map_or(FORMAT, |_| FORMAT_RETENTION);
+    // What an account had before it could have a retention, or sites, is written as it was then.
+    let format = match (&account.retention_days, &account.sites) {
+        (None, None) => FORMAT,
+        (Some(_), None) => FORMAT_RETENTION,
+        (_, Some(_)) => FORMAT_SITES,
+    };
     seal_as(format, key, |out| {
         put_str(out, account.name.as_str());
         out.extend_from_slice(&account.api_token.0);
         out.extend_from_slice(&account.secret_hash.0);
         put_date(out, account.created_at);
-        account.retention_days.iter().for_each(|days| put_u64(out, u64::from(*days)));
+        if format > FORMAT {
+            // Nothing is kept for no days, so 0 is free to mean for ever.
+            put_u64(out, u64::from(account.retention_days.unwrap_or_default()));
+        }
+        account.sites.iter().for_each(|sites| put_str(out, &sites.to_string()));
     })
 }
 
 fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, Malformed> {
     let id = key.get(1..).and_then(|id| id.try_into().ok()).ok_or(Malformed("its key is odd"))?;
-    let format = value.first().copied().unwrap_or_default().clamp(FORMAT, FORMAT_RETENTION);
+    let format = value.first().copied().unwrap_or_default().clamp(FORMAT, FORMAT_SITES);
     let mut input = open_as(format, key, value)?;
     let account = Account {
         id: AccountId(u64::from_be_bytes(id)),
@@ -488,7 +500,13 @@ fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, Malformed> {
         created_at: input.date()?,
         retention_days: match format {
             FORMAT => None,
-            _ => u32::try_from(input.u64()?).ok(),
+            _ => u32::try_from(input.u64()?).ok().filter(|days| *days > 0),
+        },
+        sites: match format {
+            FORMAT_SITES => {
+                Some(Sites::parse(input.str()?).map_err(|_| Malformed("its sites are odd"))?)
+            }
+            _ => None,
         },
     };
     input.end()?;

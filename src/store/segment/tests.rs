@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::model::record::{Event, UserPatch};
+use crate::model::erasure::Digest;
+use crate::model::record::{Event, Keyed, UserPatch};
 use crate::model::{Change, Record, Via};
 
 const ACCOUNT: AccountId = AccountId(7);
@@ -453,6 +454,65 @@ fn the_oldest_format_is_still_read() {
     let summary = segment.verify().expect("it is sound");
     assert_eq!((summary.account, summary.events, summary.users), (ACCOUNT, 4, 1));
     assert_eq!(shown(&segment).expect("it reads"), shown_before(&sample()));
+}
+
+/// The first format with contexts and keys.
+#[test]
+fn the_second_format_is_read() {
+    let segment = Segment::open(Path::new("tests/format/segment-2.parquet"), None);
+    let segment = segment.expect("it opens");
+    segment.verify().expect("it is sound");
+    let rows = segment.read(0).expect("it reads");
+    let of = |record: Record<'_>| match record.change {
+        Change::Event(event) => event.context.map(str::to_owned),
+        Change::User(user) => user.context.map(str::to_owned),
+        _ => None,
+    };
+    let found: Vec<_> = rows.iter().map(|(seq, record)| (seq, record.keyed, of(record))).collect();
+    let keyed = Some(Keyed { key: Digest([3; 16]), count: 2 });
+    let context = |text: &str| Some(text.to_owned());
+    assert_eq!(found, [(3, keyed, context(r#"{"page":"p"}"#)), (4, None, context("{}"))]);
+}
+
+/// Keys are kept from a time on, by whoever asks for it.
+#[test]
+fn keys_lie_behind_their_row_group() {
+    let records = plain(ROW_GROUP_ROWS_MAX + 100);
+    let keyed = |n: usize| {
+        let key = Digest([n as u8; 16]);
+        n.is_multiple_of(3).then_some(Keyed { key, count: n as u64 })
+    };
+    let dir = tempfile::tempdir().expect("a folder");
+    let from = records[50].received_at;
+    for (keep, first) in [(None, usize::MAX), (Some(from), 50), (Some(i64::MIN), 0)] {
+        let path = dir.path().join(first.to_string());
+        let file = fs::File::create(&path).expect("a file");
+        let mut writer = SegmentWriter::new(file, ACCOUNT, "shop").expect("new");
+        if let Some(from) = keep {
+            writer = writer.keeping_keys_from(Date::from_millis(from));
+        }
+        for (n, record) in records.iter().enumerate() {
+            let record = Record { keyed: keyed(n), ..record.record() };
+            writer.put(n as u64 + 1, &record).expect("it fits");
+        }
+        let (_, summary) = writer.finish().expect("it is written");
+        let segment = Segment::open(&path, Some(&summary)).expect("it opens");
+        assert_eq!(segment.verify().expect("it is sound"), summary);
+        assert!(segment.groups().iter().all(|group| group.keys == keep.is_some()));
+        for group in 0..segment.groups().len() {
+            for (seq, record) in segment.read(group).expect("it reads").iter() {
+                let n = seq as usize - 1;
+                assert_eq!(record.keyed, keyed(n).filter(|_| n >= first), "{n}");
+            }
+        }
+        // Others pass them over.
+        let mut rows = 0;
+        let read = Table::open(&path).expect("it opens").events(&mut |_| {
+            rows += 1;
+            ControlFlow::Continue(())
+        });
+        assert_eq!((read.is_ok(), rows), (true, records.len()));
+    }
 }
 
 fn sample() -> Vec<Owned> {
