@@ -93,6 +93,7 @@ fn commit(criterion: &mut Criterion) {
         user_id: Some("u4711"),
         date: noon(),
         attributes: r#"{"page":"/pricing","referrer":"https://www.example.com/","width":1280}"#,
+        context: None,
     };
     let mut group = criterion.benchmark_group("commit");
     group.sample_size(20).measurement_time(Duration::from_secs(3));

@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::api::Api;
+use crate::api::{Api, Door, Rooms};
 use crate::clock;
 use crate::commands::{self, Context, Failure, Imports};
 use crate::config::Config;
@@ -22,6 +22,7 @@ use crate::jobs::Jobs;
 use crate::keeper::Keeper;
 use crate::refused::{Refused, Saver};
 use crate::store::{self, Directory, Store, Writer};
+use crate::ticker::Ticker;
 
 /// How long stopping may take: what is under way is answered and on disk long before, unless the
 /// disk hangs.
@@ -30,6 +31,9 @@ pub const STOP_MAX: Duration = Duration::from_secs(10);
 /// How long to wait for a directory that somebody holds without listening: a server that is starting
 /// or stopping, or a command.
 pub const BUSY_MAX: Duration = Duration::from_secs(10);
+
+/// How long what is to be destroyed when a day ends may outlive it.
+const TEND_EVERY: Duration = Duration::from_secs(30);
 
 /// The account of the first run.
 const FIRST_ACCOUNT: &str = "default";
@@ -106,6 +110,7 @@ pub struct App {
     stopping: Arc<AtomicBool>,
     keeper: Keeper,
     saver: Saver,
+    tending: Ticker,
 }
 
 impl App {
@@ -129,14 +134,17 @@ impl App {
         let jobs = Arc::new(Jobs::start().map_err(Error::Thread)?);
         let exports = Arc::new(Jobs::start_exports().map_err(Error::Thread)?);
         let stopping = Arc::new(AtomicBool::new(false));
-        let api = Api::new(
-            Arc::clone(&opened.store),
-            Arc::clone(&opened.writer),
-            Arc::clone(&jobs),
-            Arc::clone(&exports),
-            Arc::clone(&stopping),
-            Arc::clone(&opened.refused),
-        );
+        let door = Arc::new(Door::new(config.trust_proxy.clone(), config.rate));
+        let api = Api::new(Rooms {
+            store: Arc::clone(&opened.store),
+            writer: Arc::clone(&opened.writer),
+            jobs: Arc::clone(&jobs),
+            exports: Arc::clone(&exports),
+            stopping: Arc::clone(&stopping),
+            refused: Arc::clone(&opened.refused),
+            door: Arc::clone(&door),
+            transport: server.figures(),
+        });
         let address = server.local_addr();
         let running = server.start(config.workers, transport_limits(config), Arc::new(api))?;
         // Whoever reads this may be gone; that is no reason not to serve.
@@ -144,7 +152,9 @@ impl App {
         log::info!("listening on http://{address}, data in {}", config.data.display());
         let keeper = Keeper::start(&opened.store, &opened.writer).map_err(Error::Thread)?;
         let saver = Saver::start(&opened.refused).map_err(Error::Thread)?;
-        Ok(App { opened, jobs, exports, running, stopping, keeper, saver })
+        let tend = move || door.tend(clock::now());
+        let tending = Ticker::start("door", TEND_EVERY, tend).map_err(Error::Thread)?;
+        Ok(App { opened, jobs, exports, running, stopping, keeper, saver, tending })
     }
 
     /// Calls `tell` with the reason when it can't go on, as on a full disk: it is to be stopped then.
@@ -157,7 +167,7 @@ impl App {
     /// # Errors
     /// [`Error::Stuck`] after [`STOP_MAX`].
     pub fn stop(self) -> Result<(), Error> {
-        let App { opened, jobs, exports, running, stopping, keeper, saver } = self;
+        let App { opened, jobs, exports, running, stopping, keeper, saver, tending } = self;
         stopping.store(true, SeqCst);
         let began = Instant::now();
         let ending = thread::spawn(move || {
@@ -170,6 +180,7 @@ impl App {
             exports.close();
             running.stop();
             saver.stop();
+            tending.stop();
             opened.close();
         });
         while !ending.is_finished() {
@@ -211,14 +222,16 @@ fn transport_limits(config: &Config) -> Limits {
             wanted.min(room)
         },
     );
-    let is_given = config.max_per_address.is_some();
+    let (is_given, proxies) = (config.max_per_address.is_some(), config.trust_proxy.clone());
     Limits {
         request_timeout: config.request_timeout,
         keep_alive: config.keep_alive,
         connections_max,
         address_connections_max: config.max_per_address.unwrap_or(connections_max.div_ceil(4)),
-        // A proxy on this machine, mostly.
-        unbounded: Arc::new(move |address| address.is_loopback() && !is_given),
+        // A proxy on this machine, mostly, or one that is named.
+        unbounded: Arc::new(move |address| {
+            proxies.trust(address) || (address.is_loopback() && !is_given)
+        }),
     }
 }
 

@@ -29,7 +29,7 @@
 //!    refused                    the last calls that were refused
 //!    context/                   what a browser's call says of its circumstances
 //! 1  model/  clock  client      leaves: what things are · the time · whose call it is ·
-//!    rate  config               how fast calls may come · options, also of the others
+//!    rate  ticker  config       how fast calls may come · every so often · options, also of the others
 //! ```
 //! tiny_http is known in [`http`] alone, sled in [`store`], argh in [`cli`], the wall clock in
 //! [`clock`], governor in [`rate`], woothee and isbot in [`context`]; HTTP ends in [`api`]. `model`
@@ -78,4 +78,5 @@ pub mod rate;
 pub mod refused;
 pub mod retention;
 pub mod store;
+pub mod ticker;
 pub mod view;

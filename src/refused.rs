@@ -18,13 +18,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
 use crate::model::{AccountId, Date};
+use crate::ticker::Ticker;
 
 /// Calls of one account.
 pub const ACCOUNT_MAX: usize = 100;
@@ -259,11 +259,10 @@ fn since(now: Date) -> Date {
     Date::from_millis(now.millis().saturating_sub(age))
 }
 
-/// The thread that writes them now and then.
+/// Writes them now and then, and at the end.
 pub struct Saver {
     refused: Arc<Refused>,
-    stopping: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    ticker: Ticker,
 }
 
 impl Saver {
@@ -272,25 +271,14 @@ impl Saver {
     /// # Errors
     /// If the operating system has no threads left.
     pub fn start(refused: &Arc<Refused>) -> io::Result<Saver> {
-        let refused = Arc::clone(refused);
-        let stopping = Arc::new(AtomicBool::new(false));
-        let (told, saved) = (Arc::clone(&stopping), Arc::clone(&refused));
-        let thread = thread::Builder::new().name("refused".into()).spawn(move || {
-            while !told.load(SeqCst) {
-                saved.save(clock::now());
-                thread::park_timeout(SAVE_EVERY);
-            }
-        })?;
-        Ok(Saver { refused, stopping, thread })
+        let (refused, saved) = (Arc::clone(refused), Arc::clone(refused));
+        let ticker = Ticker::start("refused", SAVE_EVERY, move || saved.save(clock::now()))?;
+        Ok(Saver { refused, ticker })
     }
 
     /// Ends it, and writes what there is.
     pub fn stop(self) {
-        self.stopping.store(true, SeqCst);
-        self.thread.thread().unpark();
-        if self.thread.join().is_err() {
-            log::error!("keeping refused calls panicked");
-        }
+        self.ticker.stop();
         self.refused.save(clock::now());
     }
 }

@@ -225,7 +225,8 @@ fn tables_keep_what_is_hostile_within_its_cell() {
 
     let events = exported(&server, &["events", "--format", "csv"]);
     let (head, rows) = table(&events);
-    assert_eq!(head, ["seq", "type", "user_id", "date", "received_at", "via", "attributes"]);
+    let names = ["seq", "type", "user_id", "date", "received_at", "via", "attributes", "context"];
+    assert_eq!(head, names);
     assert_eq!(rows.len(), texts.len() + 1);
     for (row, (sent, shown)) in rows.iter().zip(&texts) {
         assert_eq!((&row[1], &row[2], row[5].as_str()), (shown, shown, "public"));

@@ -11,10 +11,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use support::{base64, escape, request};
-use triggerly::api::Api;
+use triggerly::api::{Api, Door, Rooms};
+use triggerly::client::Proxies;
 use triggerly::commands::{self, Context, Imports};
 use triggerly::http::{Limits, Running, Server};
 use triggerly::jobs::Jobs;
+use triggerly::rate;
 use triggerly::refused::Refused;
 use triggerly::store::{Flush, Order, QUEUE_SUBMISSIONS_MAX, Selection, Store, Writer};
 
@@ -52,9 +54,20 @@ impl Whole {
         let jobs = Arc::new(Jobs::start().unwrap());
         let exports = Arc::new(Jobs::start_exports().unwrap());
         let stopping = Arc::new(AtomicBool::new(false));
-        let api =
-            Api::new(Arc::clone(&store), Arc::clone(&writer), jobs, exports, stopping, refused);
         let server = Server::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let api = Api::new(Rooms {
+            store: Arc::clone(&store),
+            writer: Arc::clone(&writer),
+            jobs,
+            exports,
+            stopping,
+            refused,
+            door: Arc::new(Door::new(
+                Proxies::default(),
+                rate::Limits { address: None, account: None },
+            )),
+            transport: server.figures(),
+        });
         let address = server.local_addr();
         let running = Some(server.start(2, Limits::default(), Arc::new(api)).unwrap());
         let secret = account.secret_key.unwrap();

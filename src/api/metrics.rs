@@ -7,7 +7,7 @@ use std::fs;
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
-use prometheus::{Encoder, Gauge, IntCounter, IntGaugeVec, Opts, TextEncoder};
+use prometheus::{Encoder, Gauge, IntCounter, IntCounterVec, IntGaugeVec, Opts, TextEncoder};
 
 use super::{Api, answer};
 use crate::http::{Method, Request, Response};
@@ -39,6 +39,20 @@ impl Page {
         self.add(counter.collect());
     }
 
+    /// Numbers that only grow, one for each reason.
+    fn counters(
+        &mut self,
+        (name, help): (&str, &str),
+        values: impl Iterator<Item = (&'static str, u64)>,
+    ) {
+        let counters =
+            IntCounterVec::new(Opts::new(name, help), &["reason"]).expect("the name is one");
+        for (reason, value) in values {
+            counters.with_label_values(&[reason]).inc_by(value);
+        }
+        self.add(counters.collect());
+    }
+
     fn write(&self) -> Result<Vec<u8>, prometheus::Error> {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.0, &mut text)?;
@@ -59,6 +73,7 @@ impl Api {
         page.add(self.store.figures().collect());
         self.describe_store(&mut page);
         self.describe_process(&mut page);
+        self.describe_connections(&mut page);
         match page.write() {
             Ok(text) => {
                 Response::new(200, CONTENT_TYPE, text).with_header("Cache-Control", "no-store")
@@ -141,6 +156,48 @@ impl Api {
             "triggerly_storage_failed",
             "1 when writing has failed and nothing more is accepted.",
             f64::from(u8::from(store.failure().is_some())),
+        );
+    }
+
+    /// What the transport counts. What it refuses by itself is in no other figure.
+    fn describe_connections(&self, page: &mut Page) {
+        let transport = &self.transport;
+        for (name, help, value) in [
+            ("triggerly_connections", "Connections that are open.", transport.open()),
+            (
+                "triggerly_requests_under_way",
+                "Requests that are not answered yet.",
+                transport.under_way(),
+            ),
+            (
+                "triggerly_connections_held_bytes",
+                "Bytes of requests and answers that connections hold.",
+                transport.held_bytes(),
+            ),
+        ] {
+            page.gauge(name, help, value as f64);
+        }
+        for (name, help, value) in [
+            (
+                "triggerly_connections_accepted_total",
+                "Connections that were accepted.",
+                transport.accepted(),
+            ),
+            ("triggerly_received_bytes_total", "Bytes that came.", transport.received_bytes()),
+            ("triggerly_sent_bytes_total", "Bytes that went out.", transport.sent_bytes()),
+        ] {
+            page.counter(name, help, value);
+        }
+        page.counters(
+            ("triggerly_connections_cut_total", "Connections that were ended without an answer."),
+            transport.cuts(),
+        );
+        page.counters(
+            (
+                "triggerly_requests_malformed_total",
+                "Requests that were refused before their call was looked at.",
+            ),
+            transport.faults(),
         );
     }
 

@@ -2,6 +2,7 @@
 //! know sled.
 
 mod answer;
+mod door;
 mod erase;
 mod export;
 mod figures;
@@ -21,7 +22,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::auth::{self, Principal};
 use crate::http::limits::HEADER_LINES_MAX;
-use crate::http::{Answer, Fault, Handler, Method, Request, Response};
+use crate::http::{self, Answer, Fault, Handler, Method, Request, Response};
 use crate::ingest::{Code, Kind, Reject};
 use crate::jobs::Jobs;
 use crate::model::Via;
@@ -32,6 +33,28 @@ use figures::Figures;
 use read::Question;
 use reply::{Records, Reply};
 
+pub use door::Door;
+
+/// What the calls work with.
+pub struct Rooms {
+    /// To read.
+    pub store: Arc<Store>,
+    /// To change.
+    pub writer: Arc<Writer>,
+    /// Threads for questions.
+    pub jobs: Arc<Jobs>,
+    /// Threads for exports.
+    pub exports: Arc<Jobs>,
+    /// Set when the server is about to end.
+    pub stopping: Arc<AtomicBool>,
+    /// Where refused calls are kept for their owners.
+    pub refused: Arc<Refused>,
+    /// What is asked of each call first.
+    pub door: Arc<Door>,
+    /// What the transport counts.
+    pub transport: Arc<http::Figures>,
+}
+
 /// Everything that answers requests.
 pub struct Api {
     store: Arc<Store>,
@@ -40,6 +63,8 @@ pub struct Api {
     exports: Arc<Jobs>,
     stopping: Arc<AtomicBool>,
     records: Arc<Records>,
+    door: Arc<Door>,
+    transport: Arc<http::Figures>,
 }
 
 /// Where a path leads.
@@ -102,18 +127,12 @@ impl Route {
 }
 
 impl Api {
-    /// Puts it together. `stopping` is set when the server is about to end.
+    /// Puts it together.
     #[must_use]
-    pub fn new(
-        store: Arc<Store>,
-        writer: Arc<Writer>,
-        jobs: Arc<Jobs>,
-        exports: Arc<Jobs>,
-        stopping: Arc<AtomicBool>,
-        refused: Arc<Refused>,
-    ) -> Api {
+    pub fn new(rooms: Rooms) -> Api {
+        let Rooms { store, writer, jobs, exports, stopping, refused, door, transport } = rooms;
         let records = Arc::new(Records { figures: Figures::default(), refused });
-        Api { store, writer, jobs, exports, stopping, records }
+        Api { store, writer, jobs, exports, stopping, records, door, transport }
     }
 
     /// Who calls; `how` tells those without a credential to give one.
@@ -148,7 +167,7 @@ impl Handler for Api {
     fn handle(&self, request: Request, answer: Answer) {
         let route = Route::of(request.path());
         let mut answer = Reply::new(&request, &route, answer, &self.records);
-        if let Some(reject) = too_large(&request) {
+        if let Some(reject) = self.turned_away(&request, &route) {
             return match route {
                 Route::Track(_) => {
                     let token = request.query().get("api_token");
@@ -262,6 +281,14 @@ fn too_large(request: &Request) -> Option<Reject> {
 }
 
 impl Api {
+    /// Why a request isn't looked at any further.
+    fn turned_away(&self, request: &Request, route: &Route) -> Option<Reject> {
+        // Who watches the server has to be told whatever else comes from there.
+        let is_counted = *route != Route::Health;
+        let counted = if is_counted { self.door.call(self.door.client(request)) } else { Ok(()) };
+        counted.err().or_else(|| too_large(request))
+    }
+
     fn is_stopping(&self) -> bool {
         self.stopping.load(SeqCst)
     }

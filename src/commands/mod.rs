@@ -50,6 +50,15 @@ pub enum Command {
         /// As JSON.
         json: bool,
     },
+    /// Shows where an account's calls of browsers may come from, and sets it before.
+    AccountSites {
+        /// Its name.
+        name: String,
+        /// Only from these hosts from now on; from anywhere if there is none. Left out, it stays.
+        change: Option<Vec<String>>,
+        /// As JSON.
+        json: bool,
+    },
     /// Writes events or users.
     Export(Export),
     /// Takes events or users in, from lines that the caller sends.
@@ -241,6 +250,9 @@ impl Command {
             }
             Command::AccountRotate { name, only, json } => {
                 accounts::rotate(context, name, *only)?.write(*json, out)
+            }
+            Command::AccountSites { name, change, json } => {
+                accounts::sites(context, name, change.as_deref(), *json, out)
             }
             Command::Export(export) => export.write(context, out),
             Command::Import(import) => import.take_in(context, input, out),

@@ -20,7 +20,7 @@ use agent::Agents;
 use visitor::Visitors;
 
 /// Bytes of one context.
-pub const CONTEXT_BYTES_MAX: usize = 4 * 1024;
+pub use crate::model::limits::CONTEXT_BYTES_MAX;
 
 pub use agent::{AGENT_BYTES_MAX, NAME_BYTES_MAX};
 pub use page::PAGE_BYTES_MAX;

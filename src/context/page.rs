@@ -1,7 +1,7 @@
 //! The page that a call was made from.
 
 /// Bytes of a page's address.
-pub const PAGE_BYTES_MAX: usize = 2 * 1024;
+pub const PAGE_BYTES_MAX: usize = 1024;
 
 /// The `Referer` as it was sent, but for a name and password in it and what stands behind `#`. One
 /// that is too long loses its query, or is left out, since a piece of an address is another address.

@@ -31,13 +31,13 @@ use super::mailbox::{Mail, Mailbox};
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Connections that are accepted before what is open is looked at again.
-const ACCEPTED_MAX: usize = 256;
+const ACCEPTED_MAX: usize = 64;
 
 /// Events that are taken at a time.
-const EVENTS_MAX: usize = 512;
+const EVENTS_MAX: usize = 128;
 
-/// Bytes that are read from a connection before the next one's turn.
-const READ_BYTES: usize = 64 * 1024;
+/// Bytes that are read from a connection before the next one's turn: the fewer, the sooner everybody has one.
+const READ_BYTES: usize = 16 * 1024;
 
 /// What an event is about: these, a link to the engine, or a connection by its number.
 const LISTENER: u64 = 0;

@@ -17,8 +17,9 @@ pub const HEADER_LINES_BYTES_MAX: usize = HEADERS_BYTES_MAX + 16 * 1024;
 /// Header lines of one request.
 pub const HEADER_LINES_MAX: usize = 256;
 
-/// Requests of one connection that may be under way; further ones wait in its buffers.
-pub const PIPELINED_MAX: usize = 64;
+/// Requests of one connection that may be under way; further ones wait in its buffers. Many at once would
+/// stand in front of those of others who send one at a time.
+pub const PIPELINED_MAX: usize = 16;
 
 /// Bytes of answers that a connection may leave unread before nothing more is read from it.
 pub const UNREAD_BYTES_MAX: usize = 256 * 1024;

@@ -6,6 +6,7 @@ use super::payload::{Payload, Texts};
 use super::reject::excerpt;
 use super::text;
 use super::{Code, Reject};
+use crate::model::erasure::Digest;
 use crate::model::id::IdError;
 use crate::model::json::{self, JsonError};
 use crate::model::limits::{
@@ -14,7 +15,7 @@ use crate::model::limits::{
 use crate::model::record::Event;
 use crate::model::user::UserLimit;
 use crate::model::{AccountId, Date, Id, Object, Via};
-use crate::store::{Done, Draft, Receipt, Refusal, Writer};
+use crate::store::{self, Done, Draft, Receipt, Refusal, Writer};
 
 /// What a call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub struct Submission<'a> {
     /// What it brought.
     pub payload: Payload<'a>,
     /// Of calls of one account with the same key, one is stored.
-    pub idempotency_key: Option<String>,
+    pub idempotency_key: Option<Digest>,
     /// What is known of the browser that made it, as compact JSON text.
     pub context: Option<String>,
 }
@@ -63,7 +64,6 @@ struct Sender {
     account: AccountId,
     via: Via,
     received_at: Date,
-    #[expect(dead_code, reason = "records don't keep it yet")]
     context: Option<String>,
 }
 
@@ -83,7 +83,7 @@ impl From<JsonError> for Reject {
 pub struct RawBatch<'a> {
     kind: Kind,
     sender: Sender,
-    idempotency_key: Option<String>,
+    idempotency_key: Option<Digest>,
     texts: Texts<'a>,
 }
 
@@ -128,17 +128,30 @@ fn object(text: &[u8], subject: &str) -> Result<Object, Reject> {
 pub struct Batch {
     drafts: Vec<Draft>,
     numbered: bool,
-    idempotency_key: Option<String>,
+    idempotency_key: Option<Digest>,
 }
 
 impl Batch {
-    /// How many objects it has, if it came as a list or as lines.
+    /// Whether it came as a list or as lines.
     #[must_use]
-    pub fn count(&self) -> Option<usize> {
-        self.numbered.then_some(self.drafts.len())
+    pub fn is_numbered(&self) -> bool {
+        self.numbered
     }
 
-    /// Hands it to the writer, which stores all of it or nothing. `done` is called exactly once,
+    /// How many objects it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.drafts.len()
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.drafts.is_empty()
+    }
+
+    /// Hands it to the writer, which stores all of it or nothing; with a key, once (see
+    /// [`store::Submission::once`]). `done` is called exactly once,
     /// from whichever thread knows the outcome.
     pub fn submit(
         self,
@@ -150,9 +163,11 @@ impl Batch {
             let reject = Reject::from(refusal);
             Reject { index: reject.index.filter(|_| numbered), ..reject }
         };
-        // To be handed over beside the drafts as soon as the store knows keys.
-        let _ = idempotency_key;
-        writer.submit(drafts, Done::new(move |outcome| done(outcome.map_err(reject))));
+        let submission = match idempotency_key {
+            Some(key) => store::Submission::once(drafts, key),
+            None => drafts.into(),
+        };
+        writer.submit(submission, Done::new(move |outcome| done(outcome.map_err(reject))));
     }
 }
 
@@ -201,12 +216,14 @@ impl From<Refusal> for Reject {
 fn user(sender: &Sender, mut object: Object) -> Result<Draft, Reject> {
     let id = user_id(&mut object)?;
     check_attributes(&object)?;
-    Ok(Draft::user(sender.account, sender.via, id, object, sender.received_at))
+    let Sender { account, via, received_at, context } = sender;
+    Ok(Draft::user(*account, *via, &id, &object, context.as_deref(), *received_at))
 }
 
 fn event(sender: &Sender, mut object: Object) -> Result<Draft, Reject> {
-    let special = Special::take(&mut object, sender.received_at)?;
-    special.draft(sender.account, sender.via, sender.received_at, &object)
+    let Sender { account, via, received_at, context } = sender;
+    let special = Special::take(&mut object, *received_at)?;
+    special.draft(*account, *via, *received_at, &object, context.as_deref())
 }
 
 /// Takes a user's `id` out of an object.
@@ -280,6 +297,7 @@ impl Special {
         via: Via,
         received_at: Date,
         attributes: &Object,
+        context: Option<&str>,
     ) -> Result<Draft, Reject> {
         check_attributes(attributes)?;
         let attributes = json::to_text(attributes);
@@ -290,6 +308,7 @@ impl Special {
             user_id: self.user_id.as_ref().map(Id::as_str),
             date: self.date,
             attributes: &attributes,
+            context,
         };
         Ok(Draft::event(event, received_at))
     }

@@ -10,12 +10,14 @@ mod preflight;
 mod site;
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use super::reply::Reply;
 use super::{Api, answer, bearer};
 use crate::clock;
 use crate::http::{Method, Query, Request, Response};
 use crate::ingest::{Code, Kind, Payload, Reject, Submission};
+use crate::model::erasure::Digest;
 use crate::model::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use body::Body;
 use manner::Manner;
@@ -110,6 +112,7 @@ impl Api {
     pub(super) fn track(&self, kind: Kind, request: &Request, mut answer: Reply) {
         let call = Call::of(request);
         let manner = Manner::of(&call);
+        let client = self.door.client(request);
         match request.method {
             Method::Get | Method::Post => {}
             Method::Options => return answer.send(&preflight::answer(request, &manner)),
@@ -118,16 +121,21 @@ impl Api {
                 return answer.send(&answer::method_not_allowed(method, METHODS, refuse));
             }
         }
-        let batch = self
-            .authorised(kind, &call, &manner, &mut answer)
-            .and_then(|submission| submission.decode()?.validate());
+        let batch =
+            self.authorised(kind, &call, &manner, client, &mut answer).and_then(|submission| {
+                let account = submission.account;
+                let batch = submission.decode()?.validate()?;
+                self.door.objects(client, account, batch.len())?;
+                Ok(batch)
+            });
         match batch {
             Err(reject) => answer.send(&manner.refused(&reject)),
             Ok(batch) => {
-                let count = batch.count();
+                let is_batch = batch.is_numbered();
                 batch.submit(&self.writer, move |outcome| {
                     answer.send(&match outcome {
-                        Ok(_) => manner.accepted(count),
+                        // Of what was stored: of two calls with the same key, the first's.
+                        Ok(receipt) => manner.accepted(is_batch.then_some(receipt.count)),
                         Err(reject) => manner.refused(&reject),
                     });
                 });
@@ -141,6 +149,7 @@ impl Api {
         kind: Kind,
         call: &'c Call<'_>,
         manner: &Manner,
+        client: IpAddr,
         answer: &mut Reply,
     ) -> Result<Submission<'c>, Reject> {
         let token = call.parameter("api_token");
@@ -150,18 +159,21 @@ impl Api {
             "give `api_token=…` in the query or in a form, or the header `Authorization: Bearer …`",
         )?;
         answer.belongs_to(principal.account);
-        // To be the account's list as soon as accounts have one.
-        let allows: Option<&dyn Fn(&str) -> bool> = None;
+        let accounts = self.store.accounts();
+        let sites = accounts.get(principal.account).and_then(|account| account.sites.as_ref());
+        let allows = sites.map(|sites| |host: &str| sites.allows(host));
         site::check(call.request, manner.image, allows)?;
+        let now = clock::now();
         Ok(Submission {
             kind,
             account: principal.account,
             via: principal.via,
-            received_at: clock::now(),
+            received_at: now,
             payload: call.payload()?,
-            idempotency_key: call.idempotency_key()?,
-            // To be told as soon as it is known.
-            context: None,
+            idempotency_key: call
+                .idempotency_key()?
+                .map(|key| Digest::of_idempotency_key(principal.account, &key)),
+            context: self.door.context(call.request, manner.image, principal.account, client, now),
         })
     }
 }
