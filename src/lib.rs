@@ -41,7 +41,8 @@
 //! 2. A submission is in the log whole or not at all.
 //! 3. `seq` has no gaps, only grows and is never used twice.
 //! 4. One thread writes the log and the keyed state.
-//! 5. The state is a function of the log: the same records give the same bytes, however batched.
+//! 5. The state is a function of the log: the same records give the same bytes, however batched; but for
+//!    keys of calls that no longer count.
 //! 6. Every queue, body, batch, depth and name has a named bound ([`model::limits`],
 //!    [`store`], [`jobs`], [`rate`]).
 //! 7. After a failed write or flush nothing is acknowledged any more.

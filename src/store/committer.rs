@@ -70,8 +70,8 @@ const PACE: Duration = Duration::from_micros(800);
 /// Groups that may wait to be answered. Behind them the committer waits.
 const ANSWERS_MAX: usize = 64;
 
-/// The part of many users' bytes that is weighed as what is handed over is. They are written in pieces
-/// with a flush behind each, and took up to 4 times their bytes (see `space`), a fifth of that weight.
+/// The part of many users' bytes that is weighed as what is handed over is: with its weight, that is more
+/// than the 4 times their bytes that users of one group took at the most (see `space`).
 const MANY_USERS_PART: u64 = 4;
 
 const _: () = {

@@ -8,7 +8,10 @@
 //! - `seq` starts at 1, has no gaps and is never used twice. Recovery drops only what nobody was
 //!   told to be safe.
 //! - The keyed state is a function of the log: [`Store::rebuild_in`] from nothing gives the same users
-//!   and accounts, byte for byte.
+//!   and accounts, byte for byte, and knows the same keys, but for those that no longer count and those
+//!   whose record was erased at rest.
+//! - Of submissions under the same key within 7 days one is stored, and each gets its receipt
+//!   ([`Submission::once`]).
 //! - After a failed write or flush nothing more is promised: all that waits is refused, and
 //!   [`Store::failure`] says why until the process starts anew. Reading goes on.
 //!

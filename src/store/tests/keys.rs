@@ -1,8 +1,9 @@
 //! Submissions that are stored once, whatever happens in between.
 
+use std::io;
 use std::sync::mpsc;
 
-use super::flushes::start_gated;
+use super::flushes::{start_gated, start_scripted};
 use super::*;
 use crate::model::erasure::Digest;
 use crate::model::limits::{BATCH_OBJECTS_MAX, IDEMPOTENCY_DAYS};
@@ -138,6 +139,29 @@ fn what_was_refused_is_tried_again() {
     let refused = Submission::once(vec![user("u", &large)], key("a"));
     assert!(matches!(writer.submit_and_wait(refused), Err(Refusal::User { index: 0, .. })));
     assert_eq!((once(&writer, "a", 1, 5).first_seq, rows(&store)), (1, 1));
+}
+
+/// A crash, or a disk that fails, between writing to the log and telling the caller: whether it was stored
+/// is found out by trying again.
+#[test]
+fn what_nobody_was_told_of_is_known_after_a_crash() {
+    for (name, drafts) in [
+        ("events", events(3, 5)),
+        ("many users", (0..300).map(|n| user(&n.to_string(), r#"{"a":1}"#)).collect()),
+    ] {
+        let dir = TempDir::new().unwrap();
+        let count = drafts.len() as u64;
+        {
+            let store = open(&dir);
+            let (writer, _) = start_scripted(&store, || Err(io::Error::other("no power")));
+            let told = writer.submit_and_wait(Submission::once(drafts, key(name)));
+            assert!(matches!(told, Err(Refusal::Failed(_))), "{told:?}");
+            assert_eq!(rows(&store), 0, "the state has nothing that could still be lost");
+        }
+        let store = open(&dir);
+        assert_eq!(once(&start(&store), name, 1, 6), Receipt { first_seq: 1, count });
+        assert_eq!((store.last_seq(), rows(&store)), (count, 1));
+    }
 }
 
 #[test]
