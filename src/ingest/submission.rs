@@ -132,10 +132,10 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// How many objects it has, if it came as a list or as lines.
+    /// Whether it came as a list or as lines, be it of one object.
     #[must_use]
-    pub fn count(&self) -> Option<usize> {
-        self.numbered.then_some(self.drafts.len())
+    pub fn is_numbered(&self) -> bool {
+        self.numbered
     }
 
     /// Hands it to the writer, which stores all of it or nothing. `done` is called exactly once,

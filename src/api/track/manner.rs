@@ -28,7 +28,7 @@ impl Manner {
     }
 
     /// It is stored; of a batch, so many objects.
-    pub(super) fn accepted(&self, count: Option<usize>) -> Response {
+    pub(super) fn accepted(&self, count: Option<u64>) -> Response {
         let body = match count {
             None => Cow::Borrowed(OK),
             Some(count) => Cow::Owned(format!(r#"{{"status":"ok","accepted":{count}}}"#).into()),

@@ -118,10 +118,10 @@ impl Api {
         match batch {
             Err(reject) => answer.send(&manner.refused(&reject)),
             Ok(batch) => {
-                let count = batch.count();
+                let is_numbered = batch.is_numbered();
                 batch.submit(&self.writer, move |outcome| {
                     answer.send(&match outcome {
-                        Ok(_) => manner.accepted(count),
+                        Ok(receipt) => manner.accepted(is_numbered.then_some(receipt.count)),
                         Err(reject) => manner.refused(&reject),
                     });
                 });
