@@ -132,7 +132,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Whether it came as a list or as lines.
+    /// Whether it came as a list or as lines, be it of one object.
     #[must_use]
     pub fn is_numbered(&self) -> bool {
         self.numbered
