@@ -9,13 +9,19 @@
 //!
 //! ```text
 //! cargo bench --bench side_by_side -- [--rounds 9] [--seconds 3] [--connections 64,256]
+//! cargo bench --bench side_by_side -- --gate [--rounds 9] [--seconds 3] [--connections 64,256]
 //! cargo bench --bench side_by_side -- --minute [--seconds 60] [--connections 64]
 //! ```
+//!
+//! `--gate` tells what the gate costs: the server beside the same one whose
+//! clients reach tiny_http itself.
 //!
 //! Without cargo's `--bench`, as under `cargo test`, one tiny round shows that
 //! it works.
 
 mod beside;
+#[path = "beside/ungated.rs"]
+mod ungated;
 
 use beside::{Rounds, Scratch, Server, base64, drive, machine, millis};
 use std::fs;
@@ -32,6 +38,11 @@ fn main() -> ExitCode {
         && bare == "--bare"
     {
         serve_bare(Path::new(answer), workers.parse().expect("workers"));
+    }
+    if let [mode, data, workers] = &args[..]
+        && mode == "--ungated"
+    {
+        ungated::serve(Path::new(data), workers.parse().expect("workers"));
     }
     let has = |name: &str| args.iter().any(|arg| arg == name);
     let value = |name: &str, default: &str| {
@@ -58,6 +69,9 @@ fn main() -> ExitCode {
     let durable = Server::durable(&scratch.0.join("data"));
     let failed = if minute {
         over_time(&durable, connections[0], time)
+    } else if has("--gate") {
+        let ungated = [ungated(&scratch.0.join("ungated"))];
+        side_by_side(&durable, &ungated, rounds, time, &connections)
     } else {
         let answer = scratch.0.join("answer");
         fs::write(&answer, one_answer(&durable)).expect("a file for the answer");
@@ -112,7 +126,7 @@ fn side_by_side(
         println!("| {connections} | {}", stored.row());
         println!("| {connections} | {}", unstored.row());
         println!(
-            "| {connections} | **durable / bare** | **{:.2}** | | | | {:.2} | | | | |",
+            "| {connections} | **first / second** | **{:.2}** | | | | {:.2} | | | | |",
             stored.rate() / unstored.rate(),
             stored.cpu_per_call() / unstored.cpu_per_call(),
         );
@@ -172,6 +186,14 @@ fn bare(answer: &Path, workers: usize) -> Server {
     let mut command = Command::new(std::env::current_exe().expect("this program's path"));
     command.arg("--bare").arg(answer).arg(workers.to_string());
     Server::start(format!("bare, workers: {workers}"), &mut command)
+}
+
+/// This very program, as [`ungated::serve`], with as many workers as the server has.
+fn ungated(data: &Path) -> Server {
+    let mut command = Command::new(std::env::current_exe().expect("this program's path"));
+    let workers = thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1));
+    command.arg("--ungated").arg(data).arg(workers.to_string());
+    Server::start("without the gate".to_owned(), &mut command)
 }
 
 /// The whole answer to one event, headers and all.
