@@ -168,6 +168,12 @@ impl Link {
         Ok(!self.unread.is_empty())
     }
 
+    /// Has the engine close it, as after a head that it can't read.
+    #[cfg(test)]
+    pub fn spoil(&mut self) {
+        self.stream.write_all(b"no head\r\n\r\n").expect("the engine reads");
+    }
+
     /// Whether the engine has fallen behind.
     pub fn is_behind(&self) -> bool {
         self.unread.len() > UNREAD_BYTES_MAX

@@ -10,7 +10,7 @@ use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_s
 
 use super::answer::Back;
 use super::dispatch::Dispatch;
-use super::engine::Engine;
+use super::engine::{Engine, Link};
 use super::figures::Figures;
 use super::gate::Gate;
 use super::limits::{BACKLOG, Limits, SOCKET_BYTES};
@@ -78,30 +78,39 @@ impl Server {
         handler: Arc<dyn Handler>,
     ) -> Result<Running, Error> {
         let start = || {
-            let mailbox = Arc::new(Mailbox::new()?);
             let (engine, links) = Engine::start()?;
-            let engine = Arc::new(RwLock::new(Arc::new(engine)));
-            let dispatch =
-                Dispatch::new(Arc::clone(&handler), self.figures, Arc::clone(&engine), links);
-            let gate = Gate::new(self.listener, Arc::clone(&mailbox), limits, dispatch)?;
-            let gate = thread::Builder::new().name("gate".into()).spawn(move || gate.run())?;
-            let pool = Arc::new(Pool {
-                engine,
-                mailbox: Arc::clone(&mailbox),
-                handler,
-                stopping: AtomicBool::new(false),
-            });
-            let workers = (0..workers.clamp(1, WORKERS_MAX))
-                .map(|number| {
-                    let pool = Arc::clone(&pool);
-                    thread::Builder::new()
-                        .name(format!("worker {number}"))
-                        .spawn(move || pool.work())
-                })
-                .collect::<Result<Vec<_>, _>>()?;
-            Ok(Running { mailbox, gate, pool, workers })
+            self.start_on(engine, links, workers, limits, handler)
         };
-        start().map_err(|error: std::io::Error| Error::Start(error.to_string()))
+        start().map_err(|error| Error::Start(error.to_string()))
+    }
+
+    fn start_on(
+        self,
+        engine: Engine,
+        links: Vec<Link>,
+        workers: usize,
+        limits: Limits,
+        handler: Arc<dyn Handler>,
+    ) -> std::io::Result<Running> {
+        let mailbox = Arc::new(Mailbox::new()?);
+        let engine = Arc::new(RwLock::new(Arc::new(engine)));
+        let dispatch =
+            Dispatch::new(Arc::clone(&handler), self.figures, Arc::clone(&engine), links);
+        let gate = Gate::new(self.listener, Arc::clone(&mailbox), limits, dispatch)?;
+        let gate = thread::Builder::new().name("gate".into()).spawn(move || gate.run())?;
+        let pool = Arc::new(Pool {
+            engine,
+            mailbox: Arc::clone(&mailbox),
+            handler,
+            stopping: AtomicBool::new(false),
+        });
+        let workers = (0..workers.clamp(1, WORKERS_MAX))
+            .map(|number| {
+                let pool = Arc::clone(&pool);
+                thread::Builder::new().name(format!("worker {number}")).spawn(move || pool.work())
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Running { mailbox, gate, pool, workers })
     }
 }
 
@@ -184,4 +193,71 @@ pub fn reachable(mut address: SocketAddr) -> SocketAddr {
         });
     }
     address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    /// Says the path, and panics at some.
+    struct Echo;
+
+    impl Handler for Echo {
+        fn handle(&self, request: Request, answer: Answer) {
+            assert!(request.path() != "/panic", "as it was asked to");
+            answer.send(&Response::new(200, "text/plain", request.path().to_owned().into_bytes()));
+        }
+
+        fn refuse(&self, _: Fault, _: Option<&Request>) -> Response {
+            Response::new(400, "text/plain", b"refused".as_slice())
+        }
+    }
+
+    fn ask(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// No head that passes should make it close a link; should one, another takes its place.
+    #[test]
+    fn an_engine_that_gives_up_is_replaced() {
+        let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = server.local_addr();
+        let (engine, mut links) = Engine::start().unwrap();
+        links[1].spoil();
+        let running = server.start_on(engine, links, 2, Limits::default(), Arc::new(Echo)).unwrap();
+        for number in 0..20 {
+            let path = format!("/{number}");
+            let answer = ask(address, &path);
+            // Those that were on their way when it gave up are refused.
+            assert!(answer.ends_with(&path) || answer.ends_with("refused"), "{answer}");
+        }
+        for number in 0..20 {
+            let path = format!("/{number}");
+            assert!(ask(address, &path).ends_with(&path));
+        }
+        running.stop();
+    }
+
+    #[test]
+    fn a_panic_costs_no_worker() {
+        let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = server.local_addr();
+        let running = server.start(2, Limits::default(), Arc::new(Echo)).unwrap();
+        for _ in 0..10 {
+            let answer = ask(address, "/panic");
+            assert!(answer.starts_with("HTTP/1.1 500 Internal Server Error\r\n"), "{answer}");
+        }
+        assert!(ask(address, "/fine").ends_with("/fine"));
+        running.stop();
+        assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+    }
 }
