@@ -10,7 +10,8 @@
 //! ```
 //! Each step takes one type and gives the next; none can be left out, because its input can't be
 //! made elsewhere. No thread waits for the disk but the committer: a worker hands the call over,
-//! and the answer is sent from the answering thread when the flush has returned.
+//! and the answer is made by the answering thread when the flush has returned. No thread waits for a
+//! client either: one, the gate, has all connections ([`http`]).
 //!
 //! An export is answered while it is made, in pieces, by a thread that does nothing else:
 //! ```text
@@ -44,7 +45,7 @@
 //! 5. The state is a function of the log: the same records give the same bytes, however batched; but for
 //!    keys of calls that no longer count.
 //! 6. Every queue, body, batch, depth and name has a named bound ([`model::limits`],
-//!    [`store`], [`jobs`], [`rate`]).
+//!    [`http::limits`], [`store`], [`jobs`], [`rate`]).
 //! 7. After a failed write or flush nothing is acknowledged any more.
 //! 8. Our decoding of what came from outside or from disk never panics; where sled's might, it is
 //!    caught.

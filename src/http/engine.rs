@@ -118,7 +118,7 @@ impl Engine {
         let ticket = headers.next().filter(|header| header.field.equiv(TICKET))?;
         let ticket = ticket.value.as_str().parse().ok()?;
         let parcel = self.lock().remove(&ticket)?;
-        let mut whole = Request::new(Method::of(request.method()), request.url())
+        let mut whole = Request::new(Method::named(request.method().as_str()), request.url())
             .sized(parcel.target_bytes, parcel.headers_bytes)
             .from_peer(parcel.peer);
         for header in headers {
