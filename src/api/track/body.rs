@@ -37,13 +37,17 @@ enum Media {
 }
 
 impl<'r> Body<'r> {
+    /// Whether it could be a form, by what it says.
+    pub(super) fn may_be_form(request: &Request) -> bool {
+        matches!(Media::of(request), None | Some(Ok(Media::Form)))
+    }
+
     /// Unpacks a request's body. Nothing is not looked at: an empty body may say to be anything.
     pub(super) fn of(request: &'r Request) -> Result<Body<'r>, Reject> {
         if request.body().is_empty() {
             return Ok(Body::None);
         }
-        let media = request.header("content-type").map(str::trim).filter(|given| !given.is_empty());
-        let media = media.map(Media::parse).transpose()?;
+        let media = Media::of(request).transpose()?;
         let bytes = unpacked(request)?;
         if bytes.is_empty() {
             return Ok(Body::None);
@@ -57,6 +61,12 @@ impl<'r> Body<'r> {
 }
 
 impl Media {
+    /// What a request says that its body is, if it does.
+    fn of(request: &Request) -> Option<Result<Media, Reject>> {
+        let given = request.header("content-type").map(str::trim)?;
+        (!given.is_empty()).then(|| Media::parse(given))
+    }
+
     /// What a `Content-Type` says (RFC 9110, section 8.3).
     fn parse(given: &str) -> Result<Media, Reject> {
         let mut parts = given.split(';').map(str::trim);

@@ -10,6 +10,7 @@ mod preflight;
 mod site;
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::net::IpAddr;
 
 use super::reply::Reply;
@@ -32,24 +33,34 @@ pub(super) fn refuse(request: &Request, reject: &Reject, answer: Reply) {
 
 /// What such a call is answered.
 pub(super) fn refusal(request: &Request, reject: &Reject) -> Response {
-    let call = Call { request, body: Ok(Body::None) };
+    let call = Call { request, body: Ok(Body::None).into() };
     Manner::of(&call).refused(reject)
 }
 
-/// A request and its body, unpacked; why the body isn't understood is told when its turn comes.
+/// A request and its body. That is unpacked when it is first asked for, since it costs far more than to see
+/// that nobody has this token; why it isn't understood is told when its turn comes.
 struct Call<'r> {
     request: &'r Request,
-    body: Result<Body<'r>, Reject>,
+    body: OnceCell<Result<Body<'r>, Reject>>,
 }
 
 impl<'r> Call<'r> {
     fn of(request: &'r Request) -> Call<'r> {
-        let body = if request.method == Method::Post { Body::of(request) } else { Ok(Body::None) };
-        Call { request, body }
+        Call { request, body: OnceCell::new() }
+    }
+
+    fn body(&self) -> &Result<Body<'r>, Reject> {
+        self.body.get_or_init(|| match self.request.method {
+            Method::Post => Body::of(self.request),
+            _ => Ok(Body::None),
+        })
     }
 
     fn form(&self) -> Option<Query<'_>> {
-        match &self.body {
+        if !Body::may_be_form(self.request) {
+            return None;
+        }
+        match self.body() {
             Ok(Body::Form(text)) => Some(Query::of(text)),
             _ => None,
         }
@@ -91,7 +102,7 @@ impl<'r> Call<'r> {
     /// What is to be stored. A body that is JSON counts before the query's `data`.
     fn payload(&self) -> Result<Payload<'_>, Reject> {
         let in_query = self.request.query().raw("data").unwrap_or_default();
-        match self.body.as_ref().map_err(Clone::clone)? {
+        match self.body().as_ref().map_err(Clone::clone)? {
             Body::Json(bytes) => Ok(Payload::Json(bytes)),
             Body::Lines(bytes) => Ok(Payload::Lines(bytes)),
             Body::Form(text) if in_query.is_empty() => match Query::of(text).raw("data") {

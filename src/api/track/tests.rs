@@ -104,3 +104,19 @@ fn keys() {
         assert_eq!(key, expected.map(|key| key.map(str::to_owned)), "{target} {form} {header}");
     }
 }
+
+/// Unpacking costs far more than seeing that nobody has the token.
+#[test]
+fn a_body_is_unpacked_when_it_is_needed_and_not_before() {
+    for (content_type, unpacked) in
+        [("application/json", false), ("text/plain", false), ("image/gif", false), ("", true)]
+    {
+        let request = post("/?api_token=t&data=q", "[{}]", ("Content-Type", content_type));
+        let call = Call::of(&request);
+        let _ = (Manner::of(&call), call.parameter("api_token"), call.parameter("none"));
+        assert_eq!(call.body.get().is_some(), unpacked, "{content_type}");
+    }
+    let request = post("/", "api_token=t", FORM);
+    let call = Call::of(&request);
+    assert_eq!(call.parameter("api_token").as_deref(), Some("t"));
+}
