@@ -268,8 +268,8 @@ fn a_slip_of_the_pen_erases_nothing() {
         ("/v1/users", "GET"),
         ("/v1/users/", "GET"),
         ("/v1/stats", "GET"),
-        ("/v1/events/track", "GET"),
-        ("/v1/users/track", "GET"),
+        ("/v1/events/track", "GET, POST, OPTIONS"),
+        ("/v1/users/track", "GET, POST, OPTIONS"),
     ] {
         let reply = delete(&server, target);
         check_refused(&reply, 405, "method_not_allowed");

@@ -156,8 +156,8 @@ fn resident_bytes() -> u64 {
 /// few threads are needed for it.
 #[test]
 fn a_flush_that_takes_two_seconds_makes_callers_wait_or_go_but_never_lies() {
-    const CONNECTIONS: usize = 100;
-    const CALLS_EACH: usize = 120;
+    const CONNECTIONS: usize = 320;
+    const CALLS_EACH: usize = 40;
     let dir = tempfile::tempdir().unwrap();
     let slow = Arc::new(AtomicBool::new(false));
     let slow_now = Arc::clone(&slow);
