@@ -12,9 +12,9 @@
 //! `done` gets a [`Receipt`] only behind a flush that began after the group was appended and returned
 //! without an error. What the group changes in the keyed state is merged behind the flush, so that
 //! nothing is shown that could still be lost, and reaches the disk with a later flush; after a crash
-//! it follows from the log again. One that came again under its key ([`Submission::once`]) is answered behind
-//! the flush of the group that finds it, so behind that of the first. After any error nothing is written and nobody is acknowledged any more, since
-//! nobody knows what the medium kept ([`super::flush`]).
+//! it follows from the log again. One that came again under its key ([`Submission::once`]) is answered
+//! behind the flush of the group that finds it, so behind that of the first. After any error nothing is
+//! written and nobody is acknowledged any more, since nobody knows what the medium kept ([`super::flush`]).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

@@ -27,7 +27,9 @@ pub struct Submission {
 
 impl Submission {
     /// To be stored once: if drafts came under the same key within
-    /// [`IDEMPOTENCY_DAYS`](crate::model::limits::IDEMPOTENCY_DAYS), these aren't stored, and the receipt is that of those.
+    /// [`IDEMPOTENCY_DAYS`](crate::model::limits::IDEMPOTENCY_DAYS), these aren't stored, and the receipt
+    /// is that of those. `key` is made by [`Digest::of_idempotency_key`]; when these came is what the first
+    /// of them says.
     #[must_use]
     pub fn once(mut drafts: Vec<Draft>, key: Digest) -> Submission {
         let keyed = Keyed { key, count: drafts.len() as u64 };
