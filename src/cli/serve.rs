@@ -86,33 +86,19 @@ enum End {
 
 impl Serve {
     pub(super) fn run(self) -> Result<(), Exit> {
-        let Serve {
-            data,
-            listen,
-            workers,
-            log,
-            access_log,
-            reserve,
-            request_timeout,
-            keep_alive,
-            max_connections,
-            max_per_address,
-            rate,
-            trust_proxy,
-        } = self;
         let raw = RawConfig {
-            data,
-            listen,
-            workers,
-            log,
-            access_log,
-            reserve,
-            request_timeout,
-            keep_alive,
-            max_connections,
-            max_per_address,
-            rate,
-            trust_proxy,
+            data: self.data,
+            listen: self.listen,
+            workers: self.workers,
+            log: self.log,
+            access_log: self.access_log,
+            reserve: self.reserve,
+            request_timeout: self.request_timeout,
+            keep_alive: self.keep_alive,
+            max_connections: self.max_connections,
+            max_per_address: self.max_per_address,
+            rate: self.rate,
+            trust_proxy: self.trust_proxy,
         };
         let config = raw.check(|name| std::env::var_os(name))?;
         logging::start(config.log);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::line::Streaming;
 use super::mailbox::{Mail, Mailbox, Place};
+use super::outlet::Outlet;
 use super::pipe::Pipe;
 use super::stream::Stream;
 use super::{Framing, Response};
@@ -71,52 +72,9 @@ impl Reply for Back {
     fn stream(self: Box<Self>, stream: Stream, run: Box<dyn FnOnce(Job) + Send>) {
         let Back { mailbox, to, framing } = *self;
         let pipe = Arc::new(Pipe::default());
-        let out = Outlet {
-            pipe: Arc::clone(&pipe),
-            mailbox: Arc::clone(&mailbox),
-            connection: to.connection,
-        };
+        let out = Outlet::new(Arc::clone(&pipe), Arc::clone(&mailbox), to.connection);
         let begin = Box::new(move || run(Box::new(move || stream.send(out, framing))));
         let streaming = Streaming { pipe, ends: !framing.chunks, begin: Some(begin) };
         mailbox.put(Mail::Stream { to, streaming });
-    }
-}
-
-/// Where an answer is put while it is made. Dropped before its end, it breaks the connection off.
-pub(super) struct Outlet {
-    pub pipe: Arc<Pipe>,
-    mailbox: Arc<Mailbox>,
-    connection: u64,
-}
-
-impl Outlet {
-    /// Puts bytes; whether anybody takes them.
-    pub fn put(&self, bytes: &[u8]) -> bool {
-        let taken = self.pipe.put(bytes);
-        self.tell();
-        taken
-    }
-
-    /// All of it was put.
-    pub fn end(self) {
-        self.pipe.end(true);
-    }
-
-    fn tell(&self) {
-        self.mailbox.put(Mail::More { connection: self.connection });
-    }
-
-    /// One that leads nowhere but into a pipe.
-    #[cfg(test)]
-    pub fn to(pipe: Arc<Pipe>) -> Outlet {
-        let mailbox = Arc::new(Mailbox::new().expect("an eventfd"));
-        Outlet { pipe, mailbox, connection: 0 }
-    }
-}
-
-impl Drop for Outlet {
-    fn drop(&mut self) {
-        self.pipe.end(false);
-        self.tell();
     }
 }

@@ -428,7 +428,7 @@ impl Gate {
             let bytes = self.dispatch.refuse(Fault::Malformed("it was not understood"), None);
             self.mailbox.put(Mail::Answer { to: parcel.to, bytes });
         }
-        for _ in 0..super::server::WORKERS_MAX {
+        for _ in 0..super::limits::WORKERS_MAX {
             before.unblock();
         }
     }

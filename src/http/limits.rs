@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::config::WORKERS_MAX;
 pub use crate::model::limits::BODY_BYTES_MAX;
 use crate::model::limits::{HEADERS_BYTES_MAX, TARGET_BYTES_MAX};
 

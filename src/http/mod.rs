@@ -44,6 +44,7 @@ mod inbox;
 pub mod limits;
 mod line;
 mod mailbox;
+mod outlet;
 mod pipe;
 mod request;
 mod response;

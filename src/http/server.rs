@@ -13,12 +13,9 @@ use super::dispatch::Dispatch;
 use super::engine::{Engine, Link};
 use super::figures::Figures;
 use super::gate::Gate;
-use super::limits::{BACKLOG, Limits, SOCKET_BYTES};
+use super::limits::{BACKLOG, Limits, SOCKET_BYTES, WORKERS_MAX};
 use super::mailbox::{Mail, Mailbox};
 use super::{Answer, Error, Fault, Request, Response};
-
-/// Workers at the most.
-pub(super) const WORKERS_MAX: usize = crate::config::WORKERS_MAX;
 
 /// What a server is for.
 pub trait Handler: Send + Sync + 'static {

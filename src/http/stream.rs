@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use super::answer::Outlet;
+use super::outlet::Outlet;
 use super::{Framing, Response};
 
 /// Bytes of a piece.
