@@ -9,6 +9,7 @@
 
 mod agent;
 mod page;
+mod rules;
 mod visitor;
 
 use std::net::IpAddr;
@@ -139,8 +140,8 @@ impl Contexts {
         let followed = !headers.private() && !agent.proxy;
         let context = Context {
             page: headers.referer.and_then(page::page),
-            browser: agent.browser,
-            os: agent.os,
+            browser: agent.browser.as_deref(),
+            os: agent.os.as_deref(),
             device: agent.device,
             visitor: followed
                 .then(|| self.visitors.of(account, client, user_agent.unwrap_or_default(), now))
