@@ -95,7 +95,9 @@ Twitterbot, -, - bot | Twitterbot/1.0
 Slackbot-LinkExpanding, -, - bot | Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)
 Gmail, -, - | Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)
 Yahoo Mail, -, - | YahooMailProxy; https://help.yahoo.com/kb/yahoo-mail-proxy-SLN28749.html
+Python-urllib, -, - bot | Python-urllib/3.11
 -, -, - | curl/8.5.0
+-, Linux, - | Wget/1.14 (linux-gnu)
 -, -, - | Wget/1.21.4
 -, -, - | python-requests/2.32.3
 -, -, - | Go-http-client/1.1
