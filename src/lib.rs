@@ -33,7 +33,7 @@
 //!    rate  ticker  config       how fast calls may come · every so often · options, also of the others
 //! ```
 //! tiny_http is known in [`http`] alone, sled in [`store`], argh in [`cli`], the wall clock in
-//! [`clock`], governor in [`rate`], woothee and isbot in [`context`]; HTTP ends in [`api`]. `model`
+//! [`clock`], governor in [`rate`], ua_parser in [`context`]; HTTP ends in [`api`]. `model`
 //! and `ingest` do no I/O. Each room keeps its own figures (`store::Figures`, `http::Figures`, `api`'s),
 //! and `GET /metrics` gathers them: there is no registry.
 //!

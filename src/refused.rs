@@ -35,9 +35,8 @@ pub const ALL_MAX: usize = 2_000;
 /// How long one is shown.
 pub const AGE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Bytes that are kept of why a call was refused, and of the page that it came from.
+/// Bytes that are kept of why a call was refused.
 const DETAIL_BYTES_MAX: usize = 400;
-const PAGE_BYTES_MAX: usize = 512;
 
 /// Bytes of the file; a longer one isn't ours.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -57,7 +56,7 @@ pub struct Refusal {
     pub code: String,
     /// Why, for people.
     pub detail: String,
-    /// The page that it came from, if it said so: see [`page`].
+    /// The page that it came from, if it said so, as a context has it: [`crate::context::page`].
     pub page: Option<String>,
     /// What was to be tracked: `users` or `events`.
     pub kind: String,
@@ -79,16 +78,6 @@ mod date {
         let text = String::deserialize(deserializer)?;
         Date::parse(&text).ok_or_else(|| D::Error::custom("no date"))
     }
-}
-
-/// What a `Referer` says, as it may be kept: no fragment, nobody's name and password, and not too long.
-#[must_use]
-pub fn page(referer: &str) -> Option<String> {
-    let (scheme, rest) = referer.trim().split('#').next()?.split_once("://")?;
-    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    let host = authority.rsplit('@').next()?;
-    let page = format!("{scheme}://{host}{path}");
-    (!host.is_empty() && !page.contains(char::is_control)).then(|| cut(page, PAGE_BYTES_MAX))
 }
 
 /// As much of a text as so many bytes hold.
@@ -302,25 +291,6 @@ mod tests {
     fn times(refused: &Refused, account: u64, now: i64) -> Vec<i64> {
         let last = refused.last(AccountId(account), usize::MAX, Date::from_millis(now));
         last.into_iter().map(|refusal| refusal.at.millis()).collect()
-    }
-
-    #[test]
-    fn pages() {
-        let long = format!("https://a.example/{}", "é".repeat(400));
-        for (referer, kept) in [
-            ("https://a.example/x?y=1#z", Some("https://a.example/x?y=1")),
-            ("https://me:secret@a.example/x", Some("https://a.example/x")),
-            ("https://me@secret@a.example?a@b", Some("https://a.example?a@b")),
-            ("https://a.example", Some("https://a.example")),
-            ("android-app://com.example/", Some("android-app://com.example/")),
-            ("https://me@/x", None),
-            ("me:secret@a.example", None),
-            ("", None),
-            ("https://a.example/\u{1b}[2J", None),
-            (&long, Some(&long[..PAGE_BYTES_MAX])),
-        ] {
-            assert_eq!(page(referer).as_deref(), kept, "{referer}");
-        }
     }
 
     #[test]

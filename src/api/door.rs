@@ -49,14 +49,13 @@ impl Door {
     /// What a browser's call says of its circumstances.
     pub(super) fn context(
         &self,
-        request: &Request,
+        headers: &Headers<'_>,
         image: bool,
         account: AccountId,
         client: IpAddr,
         now: Date,
     ) -> Option<String> {
-        let headers = Headers::read(|name| request.header(name));
-        self.contexts.of(&headers, image, account, client, now)
+        self.contexts.of(headers, image, account, client, now)
     }
 
     /// Destroys what is not to outlive its day. To be called now and then.

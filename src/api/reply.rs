@@ -11,10 +11,11 @@ use std::time::Instant;
 use super::Route;
 use super::figures::Figures;
 use crate::clock;
+use crate::context;
 use crate::http::{Answer, Job, Method, Request, Response, Stream};
 use crate::ingest::Kind;
 use crate::model::AccountId;
-use crate::refused::{self, Refusal, Refused};
+use crate::refused::{Refusal, Refused};
 
 /// Bytes of a path that is nowhere, as it is logged.
 const PATH_BYTES_MAX: usize = 200;
@@ -40,7 +41,7 @@ impl Reply {
             Route::Track(kind) => Some(Tracked {
                 kind: *kind,
                 account: None,
-                page: request.header("referer").and_then(refused::page),
+                page: request.header("referer").and_then(context::page),
             }),
             _ => None,
         };

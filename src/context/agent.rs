@@ -1,18 +1,17 @@
 //! Browser, system and device by the user agent and client hints, and whether it is a bot.
 //!
-//! Two libraries' tables do the work: woothee names browsers, systems and crawlers, isbot knows
-//! what only looks like a browser. Where a browser sends client hints (`Sec-CH-UA…`) and these
-//! say more than its user agent, which is frozen, they win.
+//! uap-core's rules do the work ([`super::rules`]); here their words become those that a site's
+//! owner expects: one name for a browser, wherever it runs. Where a browser sends client hints
+//! (`Sec-CH-UA…`) and these say more than its user agent, which is frozen, they win.
 
-use std::sync::LazyLock;
-
-use isbot::Bots;
-use woothee::parser::{Parser, WootheeResult};
+use std::borrow::Cow;
 
 use super::Headers;
+use super::rules::{Kind, Rules, Told};
 
-/// Bytes of a user agent, or a hint, that are looked at; real ones have some hundred.
-pub const AGENT_BYTES_MAX: usize = 1024;
+/// Bytes of a user agent, or a hint, that are looked at. Of 175,000 real ones one had more; what one
+/// can cost grows with its length.
+pub const AGENT_BYTES_MAX: usize = 512;
 
 /// Bytes of the name of a browser or system; a hint with a longer one says nothing.
 pub const NAME_BYTES_MAX: usize = 64;
@@ -26,8 +25,8 @@ const MAIL_PROXIES: [(&str, &str); 2] =
 /// What a call's agent is.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Agent<'h> {
-    pub browser: Option<&'h str>,
-    pub os: Option<&'h str>,
+    pub browser: Option<Cow<'h, str>>,
+    pub os: Option<Cow<'h, str>>,
     /// `desktop`, `phone`, `tablet`, `tv` or `console`.
     pub device: Option<&'static str>,
     pub bot: bool,
@@ -37,9 +36,7 @@ pub(super) struct Agent<'h> {
 
 #[derive(Default)]
 pub(super) struct Agents {
-    parser: Parser,
-    /// Made when the first browser calls: it takes milliseconds, and many a server has none.
-    bots: LazyLock<Bots>,
+    rules: Rules,
 }
 
 /// As much of a user agent as is looked at.
@@ -56,85 +53,81 @@ impl Agents {
     pub(super) fn read<'h>(&self, user_agent: Option<&'h str>, headers: &Headers<'h>) -> Agent<'h> {
         let text = user_agent.unwrap_or_default();
         if let Some((_, name)) = MAIL_PROXIES.iter().find(|(mark, _)| text.contains(mark)) {
-            return Agent { browser: Some(name), proxy: true, ..Agent::default() };
+            return Agent { browser: Some((*name).into()), proxy: true, ..Agent::default() };
         }
-        let found = self.parser.parse(text).unwrap_or_default();
-        if found.category == "crawler" {
-            // A crawler's system, if it tells of one, is a pretence.
-            let browser = known(found.name).filter(|name| *name != "misc crawler");
+        let told = self.rules.told(text);
+        let by_agent = told.browser.as_deref().and_then(browser);
+        // Bots tell in their agents where to read about them; browsers name no address.
+        if told.kind == Some(Kind::Bot) || text.contains("://") {
+            // A bot's system, if it tells of one, is a pretence.
+            let browser = by_agent.map(|name| Cow::Owned(name.to_owned()));
             return Agent { browser, bot: true, ..Agent::default() };
         }
         let brand = headers.sec_ch_ua.and_then(|hint| brand(cut(hint)));
         let platform = headers.sec_ch_ua_platform.and_then(platform);
-        let is_program = found.category == "misc";
-        let os = platform.or_else(|| system(found.os));
+        // What doesn't call itself so is a program, as curl and okhttp are, and no browser.
+        let is_browser = text.starts_with("Mozilla/") || text.starts_with("Opera/");
+        let by_agent = by_agent.filter(|_| is_browser);
+        let os = platform.or_else(|| system(text, told.os.as_deref()?));
         Agent {
-            browser: browser(&found, brand),
-            os,
-            device: device(text, &found, os, headers.sec_ch_ua_mobile),
-            // isbot also means `curl` and its like; these don't look like a browser, and aren't
-            // marked.
-            bot: (!is_program && text.starts_with("Mozilla/") && self.bots.is_bot(text))
-                || brand == Some("HeadlessChrome"),
+            browser: match (by_agent, brand.map(by_brand)) {
+                // Chrome's relatives may call themselves Chrome in hints and say who they are in the agent.
+                (Some(name), Some("Chrome" | "Chromium") | None) => Some(name.to_owned().into()),
+                (_, by_hint) => by_hint.map(Cow::Borrowed),
+            },
+            device: device(text, &told, os, headers.sec_ch_ua_mobile).filter(|_| is_browser),
+            os: platform.map(Cow::Borrowed).or_else(|| os.map(|os| Cow::Owned(os.to_owned()))),
+            bot: text.contains("HeadlessChrome") || brand == Some("HeadlessChrome"),
             proxy: false,
         }
     }
 }
 
-/// woothee's word for nothing left out.
-fn known(name: &str) -> Option<&str> {
-    (!name.is_empty() && name != "UNKNOWN").then_some(name)
+/// A browser's name of what the rules call it: they tell phones' from others.
+fn browser(name: &str) -> Option<&str> {
+    let name = match name {
+        "Android" => "Android Browser",
+        "Chrome Mobile WebView" | "Mobile Safari UI/WKWebView" => "WebView",
+        "HeadlessChrome" => "Chrome",
+        "IE" | "IE Mobile" => "Internet Explorer",
+        name => {
+            let name = name.strip_prefix("Mobile ").unwrap_or(name);
+            [" iOS", " Android", " Mobile"]
+                .iter()
+                .fold(name, |name, end| name.strip_suffix(end).unwrap_or(name))
+        }
+    };
+    is_name(name).then_some(name)
 }
 
-fn browser<'h>(found: &WootheeResult<'h>, brand: Option<&'h str>) -> Option<&'h str> {
-    let by_agent = match found.category {
-        "misc" | "appliance" => None,
-        _ => known(found.name),
-    };
-    let by_agent = by_agent.map(|name| match name {
-        "SamsungBrowser" => "Samsung Internet",
-        "Webview" => "WebView",
-        name => name,
-    });
-    let by_hint = brand.map(|name| match name {
+/// A browser's name of its brand.
+fn by_brand(brand: &str) -> &str {
+    match brand {
         "Google Chrome" | "HeadlessChrome" => "Chrome",
         "Microsoft Edge" => "Edge",
         "Android WebView" => "WebView",
         "YaBrowser" => "Yandex Browser",
         name => name,
-    });
-    match by_hint {
-        // Chrome's relatives may call themselves Chrome in hints and say who they are in the agent.
-        Some("Chrome" | "Chromium") | None => by_agent.or(by_hint),
-        _ => by_hint,
     }
 }
 
-fn system(os: &str) -> Option<&str> {
-    match os {
-        "Windows Phone OS" => Some("Windows Phone"),
-        "Windows CE" => Some("Windows CE"),
-        // The version has been frozen at 10 for years.
-        os if os.starts_with("Windows") => Some("Windows"),
-        "Mac OSX" => Some("macOS"),
-        "Mac OS Classic" => Some("Mac OS"),
-        "iPhone" | "iPod" => Some("iOS"),
-        "iPad" => Some("iPadOS"),
-        "ChromeOS" => Some("Chrome OS"),
-        os => known(os),
+/// A system's name of what the rules call it.
+fn system<'t>(text: &str, name: &'t str) -> Option<&'t str> {
+    match name {
+        "Other" => None,
+        "iOS" if text.contains("iPad") => Some("iPadOS"),
+        "Mac OS X" => Some("macOS"),
+        // Its distributions.
+        _ if text.contains("X11;") && text.contains("Linux ") => Some("Linux"),
+        name => is_name(name).then_some(name),
     }
 }
 
-fn device(
-    text: &str,
-    found: &WootheeResult<'_>,
-    os: Option<&str>,
-    mobile: Option<&str>,
-) -> Option<&'static str> {
+fn device(text: &str, told: &Told, os: Option<&str>, mobile: Option<&str>) -> Option<&'static str> {
     if ["PlayStation", "Nintendo", "Xbox"].iter().any(|console| text.contains(console)) {
         return Some("console");
     }
-    if text.contains("TV") || found.category == "appliance" {
+    if text.contains("TV") || told.kind == Some(Kind::Tv) {
         return Some("tv");
     }
     match (os?, mobile.map(str::trim)) {
@@ -146,10 +139,11 @@ fn device(
             Some("phone")
         }
         ("Android", _) => Some("tablet"),
-        _ => match found.category {
-            "pc" => Some("desktop"),
-            "smartphone" | "mobilephone" => Some("phone"),
-            _ => None,
+        ("Windows" | "macOS" | "Chrome OS", _) => Some("desktop"),
+        _ => match told.kind {
+            Some(Kind::Phone) => Some("phone"),
+            Some(Kind::Tablet) => Some("tablet"),
+            _ => text.contains("X11;").then_some("desktop"),
         },
     }
 }
@@ -201,10 +195,12 @@ fn platform(hint: &str) -> Option<&str> {
     }
 }
 
-/// Whether a text that anybody can send may stand for a name.
+/// Whether a text that anybody can send may stand for a name; addresses may not.
 fn is_name(text: &str) -> bool {
     let is_printable = |byte: u8| byte == b' ' || byte.is_ascii_graphic() && byte != b'\\';
     text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.len() <= NAME_BYTES_MAX
         && text.bytes().all(is_printable)
+        && !text.contains([':', '/', '@'])
+        && !text.split('.').skip(1).any(|part| part.starts_with(|c: char| c.is_ascii_digit()))
 }

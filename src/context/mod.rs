@@ -9,6 +9,7 @@
 
 mod agent;
 mod page;
+mod rules;
 mod visitor;
 
 use std::net::IpAddr;
@@ -23,7 +24,7 @@ use visitor::Visitors;
 pub use crate::model::limits::CONTEXT_BYTES_MAX;
 
 pub use agent::{AGENT_BYTES_MAX, NAME_BYTES_MAX};
-pub use page::PAGE_BYTES_MAX;
+pub use page::{PAGE_BYTES_MAX, page};
 
 /// What is asked of a call's headers; of each, the first line counts.
 #[derive(Clone, Copy, Debug, Default)]
@@ -138,9 +139,9 @@ impl Contexts {
         // Who hides behind a mail proxy can't be told from the others who do.
         let followed = !headers.private() && !agent.proxy;
         let context = Context {
-            page: headers.referer.and_then(page::page),
-            browser: agent.browser,
-            os: agent.os,
+            page: headers.referer.and_then(page),
+            browser: agent.browser.as_deref(),
+            os: agent.os.as_deref(),
             device: agent.device,
             visitor: followed
                 .then(|| self.visitors.of(account, client, user_agent.unwrap_or_default(), now))

@@ -5,14 +5,15 @@ pub const PAGE_BYTES_MAX: usize = 1024;
 
 /// The `Referer` as it was sent, but for a name and password in it and what stands behind `#`. One
 /// that is too long loses its query, or is left out, since a piece of an address is another address.
-pub(super) fn page(referer: &str) -> Option<String> {
+#[must_use]
+pub fn page(referer: &str) -> Option<String> {
     let text = referer.trim_matches([' ', '\t']);
     let text = text.split('#').next().unwrap_or_default();
     // U+FFFD is what invalid text has become on its way.
     if text.is_empty() || text.contains(|c: char| c.is_control() || c == '\u{fffd}') {
         return None;
     }
-    let text = without_userinfo(text);
+    let text = without_userinfo(text)?;
     if text.len() <= PAGE_BYTES_MAX {
         return Some(text);
     }
@@ -20,14 +21,17 @@ pub(super) fn page(referer: &str) -> Option<String> {
     (path.len() <= PAGE_BYTES_MAX).then(|| path.to_owned())
 }
 
-fn without_userinfo(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("//") else { return text.to_owned() };
+/// `None` if there may be a name and password, but no saying where.
+fn without_userinfo(text: &str) -> Option<String> {
+    let Some((scheme, rest)) = text.split_once("//") else {
+        return (!text.contains('@')).then(|| text.to_owned());
+    };
     // Browsers take a backslash for a slash.
     let authority_end = rest.find(['/', '\\', '?']).unwrap_or(rest.len());
-    match rest[..authority_end].rfind('@') {
+    Some(match rest[..authority_end].rfind('@') {
         Some(at) => format!("{scheme}//{}", &rest[at + 1..]),
         None => text.to_owned(),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -50,9 +54,11 @@ mod tests {
             ("//me:secret@a.example/", Some("//a.example/")),
             ("android-app://com.example", Some("android-app://com.example")),
             ("about:client", Some("about:client")),
+            ("me:secret@a.example", None),
             ("https://ä.example/ü", Some("https://ä.example/ü")),
             ("https://a.example/\u{fffd}", None),
             ("https://a.example/\u{7}", None),
+            ("https://a.example/\u{1b}[2J", None),
             ("", None),
             ("#part", None),
             (&long, None),

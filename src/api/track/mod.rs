@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use super::reply::Reply;
 use super::{Api, answer, bearer};
 use crate::clock;
+use crate::context::Headers;
 use crate::http::{Method, Query, Request, Response};
 use crate::ingest::{Code, Kind, Payload, Reject, Submission};
 use crate::model::erasure::Digest;
@@ -173,7 +174,8 @@ impl Api {
         let accounts = self.store.accounts();
         let sites = accounts.get(principal.account).and_then(|account| account.sites.as_ref());
         let allows = sites.map(|sites| |host: &str| sites.allows(host));
-        site::check(call.request, manner.image, allows)?;
+        let headers = Headers::read(|name| call.request.header(name));
+        site::check(&headers, manner.image, allows)?;
         let now = clock::now();
         Ok(Submission {
             kind,
@@ -184,7 +186,7 @@ impl Api {
             idempotency_key: call
                 .idempotency_key()?
                 .map(|key| Digest::of_idempotency_key(principal.account, &key)),
-            context: self.door.context(call.request, manner.image, principal.account, client, now),
+            context: self.door.context(&headers, manner.image, principal.account, client, now),
         })
     }
 }

@@ -1,22 +1,17 @@
 //! Which site a browser's call is from, and whether the account takes calls from there.
 
-use crate::http::Request;
+use crate::context::Headers;
 use crate::ingest::{Code, Reject};
-
-/// Whether a browser made the call, for a page.
-fn is_browsers(request: &Request, image: bool) -> bool {
-    image || request.header("origin").is_some() || request.header("referer").is_some()
-}
 
 /// Refuses a browser's call unless the host that it is from is allowed. Without a list (`None`) each is, and
 /// with one none is that can't be told where it is from. Calls of servers and scripts are not asked.
 pub(super) fn check(
-    request: &Request,
+    headers: &Headers<'_>,
     image: bool,
     allows: Option<impl Fn(&str) -> bool>,
 ) -> Result<(), Reject> {
-    let Some(allows) = allows.filter(|_| is_browsers(request, image)) else { return Ok(()) };
-    let from = ["origin", "referer"].into_iter().find_map(|name| host(request.header(name)?));
+    let Some(allows) = allows.filter(|_| headers.is_browser(image)) else { return Ok(()) };
+    let from = [headers.origin, headers.referer].into_iter().flatten().find_map(host);
     let detail = match from {
         Some(host) if allows(&host) => return Ok(()),
         Some(host) => format!(
@@ -51,7 +46,6 @@ fn host(url: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::Method;
 
     #[test]
     fn hosts() {
@@ -92,19 +86,14 @@ mod tests {
             (None, Some(""), false, false),
             (Some("https://a.example.b.example"), None, false, false),
         ] {
-            let mut request = Request::new(Method::Get, "/");
-            for (name, value) in [("Origin", origin), ("Referer", referer)] {
-                if let Some(value) = value {
-                    request = request.with_header(name, value);
-                }
-            }
-            let refused = check(&request, image, Some(own)).err().map(|reject| reject.code);
+            let headers = Headers { origin, referer, ..Headers::default() };
+            let refused = check(&headers, image, Some(own)).err().map(|reject| reject.code);
             assert_eq!(
                 refused,
                 (!allowed).then_some(Code::ForbiddenSite),
                 "{origin:?} {referer:?}"
             );
-            assert_eq!(check(&request, image, None::<fn(&str) -> bool>), Ok(()));
+            assert_eq!(check(&headers, image, None::<fn(&str) -> bool>), Ok(()));
         }
     }
 }
