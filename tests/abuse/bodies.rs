@@ -18,7 +18,7 @@ const BODY_BYTES_MAX: usize = 5 * 1024 * 1024;
 const PEAK_MIB_MAX: u64 = 256;
 
 fn impatient(peak_mib: Option<u64>) -> Setup<'static> {
-    Setup { arguments: &["--request-timeout", "2s"], descriptors: None, peak_mib }
+    Setup { arguments: &["--request-timeout", "2s"], peak_mib, ..Setup::default() }
 }
 
 /// The head of a call that posts JSON, with these lines in it.

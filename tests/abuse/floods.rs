@@ -10,8 +10,12 @@ const MANY: usize = 5_000;
 
 /// What a server of these cases gives a head.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
-const IMPATIENT: Setup<'_> =
-    Setup { arguments: &["--request-timeout", "3s"], descriptors: None, peak_mib: Some(200) };
+const IMPATIENT: Setup<'_> = Setup {
+    arguments: &["--request-timeout", "3s"],
+    descriptors: None,
+    peak_mib: Some(200),
+    prepare: None,
+};
 
 /// How long after its time-out a connection may be cut at the latest, thousands at once.
 const CUT_LATE_MAX: Duration = Duration::from_secs(2);

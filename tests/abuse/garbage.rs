@@ -6,8 +6,12 @@ use crate::scene::{Setup, beside, for_a_while};
 use crate::support::random::Random;
 use crate::swarm::{Pace, SOURCE, Script, Swarm};
 
-const IMPATIENT: Setup<'_> =
-    Setup { arguments: &["--request-timeout", "2s"], descriptors: None, peak_mib: None };
+const IMPATIENT: Setup<'_> = Setup {
+    arguments: &["--request-timeout", "2s"],
+    descriptors: None,
+    peak_mib: None,
+    prepare: None,
+};
 
 /// Until when all is answered or cut under that time-out.
 const PATIENCE: Duration = Duration::from_millis(3_500);
@@ -87,7 +91,8 @@ fn other_protocols() {
     let hello = |length: u16| {
         let mut bytes = vec![0x16, 3, 1];
         bytes.extend(length.to_be_bytes());
-        bytes.extend([1, 0, (length >> 8) as u8, length as u8 - 4, 3, 3]);
+        let [high, low] = (length - 4).to_be_bytes();
+        bytes.extend([1, 0, high, low, 3, 3]);
         bytes.extend((0..length - 6).map(|n| (n * 37) as u8));
         bytes
     };

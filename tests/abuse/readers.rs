@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::scene::{Seen, Setup, beside};
+use crate::support::Server;
 use crate::support::server::verb;
 use crate::swarm::{Pace, SOURCE, Script, Swarm};
 use crate::wire;
@@ -43,22 +44,24 @@ fn answers_that_nobody_reads() {
 /// Events of an export: as large as no socket's buffer.
 const EXPORTED: usize = 20_000;
 
+fn fill(server: &Server) {
+    let file = server.dir.with_file_name("events.jsonl");
+    let text = "x".repeat(900);
+    let lines: String = (0..EXPORTED)
+        .map(|n| {
+            format!("{{\"type\":\"exported\",\"attributes\":{{\"n\":{n},\"text\":\"{text}\"}}}}\n")
+        })
+        .collect();
+    std::fs::write(&file, lines).unwrap();
+    let output = verb(&server.dir, &["import", "events", file.to_str().unwrap()]);
+    assert!(output.status.success(), "{output:?}");
+}
+
 /// An export goes on for as long as it is taken, also by little at a time, and comes whole.
 #[test]
 fn an_export_that_is_read_slowly() {
-    beside("an export read slowly", Setup::default(), |server| {
-        let file = server.dir.join("../events.jsonl");
-        let text = "x".repeat(900);
-        let lines: String = (0..EXPORTED)
-            .map(|n| {
-                format!(
-                    "{{\"type\":\"exported\",\"attributes\":{{\"n\":{n},\"text\":\"{text}\"}}}}\n"
-                )
-            })
-            .collect();
-        std::fs::write(&file, lines).unwrap();
-        let output = verb(&server.dir, &["import", "events", file.to_str().unwrap()]);
-        assert!(output.status.success(), "{output:?}");
+    let setup = Setup { prepare: Some(fill), ..Setup::default() };
+    beside("an export read slowly", setup, |server| {
         let mut stream = TcpStream::connect(server.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let key = &server.secret_key;
