@@ -69,7 +69,7 @@ fn heads_without_end() {
 
 #[test]
 fn heads_that_are_too_large_are_told_so() {
-    let head = "GET /healthz HTTP/1.1\r\nHost: test\r\n";
+    let head = "GET /healthz HTTP/1.1\r\nHost: test\r\nConnection: close\r\n";
     let thousand: String = (0..1_000).map(|n| format!("X-{n}: y\r\n")).collect();
     let large = "a".repeat(40_000);
     let line = "a".repeat(97 * 1024);
@@ -78,7 +78,10 @@ fn heads_that_are_too_large_are_told_so() {
         ("a header of 40 KB", Script::new(format!("{head}X: {large}\r\n\r\n"), ""), &[431]),
         (
             "a target of 97 KiB",
-            Script::new(format!("GET /{line} HTTP/1.1\r\nHost: test\r\n\r\n"), ""),
+            Script::new(
+                format!("GET /{line} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"),
+                "",
+            ),
             &[414],
         ),
     ];
@@ -97,7 +100,7 @@ fn other_protocols() {
         bytes
     };
     let garbage: Vec<(&str, Script, &[u16])> = vec![
-        ("HTTP/0.9", Script::new("GET /healthz\r\n", ""), &[400, 505]),
+        ("HTTP/0.9", Script::new("GET /healthz\r\n", ""), &[400, 408, 505]),
         (
             "HTTP/0.9 with a header",
             Script::new("GET /healthz\r\nHost: test\r\n\r\n", ""),
