@@ -19,7 +19,7 @@ use criterion::{BatchSize, Criterion, SamplingMode, Throughput, criterion_group,
 use load::Load;
 use support::{Server, base64, escape};
 use tempfile::TempDir;
-use triggerly::ingest::{Batch, Kind, Submission};
+use triggerly::ingest::{Batch, Kind, Payload, Submission};
 use triggerly::model::limits::DEPTH_MAX;
 use triggerly::model::record::Event;
 use triggerly::model::{AccountId, Date, Object, User, Via, json};
@@ -40,7 +40,11 @@ const ACCOUNT: AccountId = AccountId(1);
 
 fn checked(kind: Kind, data: &str) -> Batch {
     let (account, via) = (ACCOUNT, Via::Public);
-    let submission = Submission { kind, account, via, received_at: noon(), data };
+    let payload = Payload::Query(data);
+    let (idempotency_key, context) = (None, None);
+    let received_at = noon();
+    let submission =
+        Submission { kind, account, via, received_at, payload, idempotency_key, context };
     submission.decode().and_then(|raw| raw.validate()).expect("a good submission")
 }
 
@@ -89,6 +93,7 @@ fn commit(criterion: &mut Criterion) {
         user_id: Some("u4711"),
         date: noon(),
         attributes: r#"{"page":"/pricing","referrer":"https://www.example.com/","width":1280}"#,
+        context: None,
     };
     let mut group = criterion.benchmark_group("commit");
     group.sample_size(20).measurement_time(Duration::from_secs(3));

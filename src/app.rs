@@ -9,15 +9,20 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::api::Api;
+use crate::api::{Api, Door, Rooms};
+use crate::clock;
 use crate::commands::{self, Context, Failure, Imports};
 use crate::config::Config;
 use crate::control;
-use crate::http::{self, Running, Server};
+use crate::http::limits::{CONNECTIONS_DEFAULT_MAX, DESCRIPTORS_APART};
+use crate::http::{self, Limits, Running, Server};
 use crate::jobs::Jobs;
 use crate::keeper::Keeper;
+use crate::refused::{Refused, Saver};
 use crate::store::{self, Directory, Store, Writer};
+use crate::ticker::Ticker;
 
 /// How long stopping may take: what is under way is answered and on disk long before, unless the
 /// disk hangs.
@@ -26,6 +31,9 @@ pub const STOP_MAX: Duration = Duration::from_secs(10);
 /// How long to wait for a directory that somebody holds without listening: a server that is starting
 /// or stopping, or a command.
 pub const BUSY_MAX: Duration = Duration::from_secs(10);
+
+/// How long what is to be destroyed when a day ends may outlive it.
+const TEND_EVERY: Duration = Duration::from_secs(30);
 
 /// The account of the first run.
 const FIRST_ACCOUNT: &str = "default";
@@ -59,6 +67,8 @@ pub struct Opened {
     pub writer: Arc<Writer>,
     /// The imports that are under way.
     pub imports: Arc<Imports>,
+    /// The last refused calls.
+    pub refused: Arc<Refused>,
 }
 
 impl Opened {
@@ -69,19 +79,22 @@ impl Opened {
     pub fn open(directory: Directory) -> Result<Opened, Error> {
         let store = Arc::new(Store::open_in(directory)?);
         let writer = Writer::start(Arc::clone(&store), store.flusher()).map_err(Error::Thread)?;
-        Ok(Opened { store, writer: Arc::new(writer), imports: Arc::default() })
+        let refused = Arc::new(Refused::open(store.dir()));
+        Ok(Opened { store, writer: Arc::new(writer), imports: Arc::default(), refused })
     }
 
     /// What commands need of it.
     #[must_use]
     pub fn context(&self) -> Context<'_> {
-        Context { store: &self.store, writer: &self.writer, imports: &self.imports }
+        let Opened { store, writer, imports, refused } = self;
+        Context { store, writer, imports, refused }
     }
 
     /// Ends the writer and lets go of the store, unless it has failed: sled would try to write once
     /// more, and after a failed write that may never return.
     pub fn close(self) {
         self.writer.close();
+        self.refused.save(clock::now());
         if self.store.failure().is_some() {
             std::mem::forget(self);
         }
@@ -96,6 +109,8 @@ pub struct App {
     running: Running,
     stopping: Arc<AtomicBool>,
     keeper: Keeper,
+    saver: Saver,
+    tending: Ticker,
 }
 
 impl App {
@@ -114,25 +129,32 @@ impl App {
         if opened.store.accounts().is_empty() {
             first_run(&opened.context(), server.local_addr(), out)?;
         }
-        control::listen(&opened.store, &opened.writer, &opened.imports)
+        control::listen(&opened.store, &opened.writer, &opened.imports, &opened.refused)
             .map_err(|error| Error::Control(config.data.display().to_string(), error))?;
         let jobs = Arc::new(Jobs::start().map_err(Error::Thread)?);
         let exports = Arc::new(Jobs::start_exports().map_err(Error::Thread)?);
         let stopping = Arc::new(AtomicBool::new(false));
-        let api = Api::new(
-            Arc::clone(&opened.store),
-            Arc::clone(&opened.writer),
-            Arc::clone(&jobs),
-            Arc::clone(&exports),
-            Arc::clone(&stopping),
-        );
+        let door = Arc::new(Door::new(config.trust_proxy.clone(), config.rate));
+        let api = Api::new(Rooms {
+            store: Arc::clone(&opened.store),
+            writer: Arc::clone(&opened.writer),
+            jobs: Arc::clone(&jobs),
+            exports: Arc::clone(&exports),
+            stopping: Arc::clone(&stopping),
+            refused: Arc::clone(&opened.refused),
+            door: Arc::clone(&door),
+            transport: server.figures(),
+        });
         let address = server.local_addr();
-        let running = server.start(config.workers, Arc::new(api))?;
+        let running = server.start(config.workers, transport_limits(config), Arc::new(api))?;
         // Whoever reads this may be gone; that is no reason not to serve.
         let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
         log::info!("listening on http://{address}, data in {}", config.data.display());
         let keeper = Keeper::start(&opened.store, &opened.writer).map_err(Error::Thread)?;
-        Ok(App { opened, jobs, exports, running, stopping, keeper })
+        let saver = Saver::start(&opened.refused).map_err(Error::Thread)?;
+        let tend = move || door.tend(clock::now());
+        let tending = Ticker::start("door", TEND_EVERY, tend).map_err(Error::Thread)?;
+        Ok(App { opened, jobs, exports, running, stopping, keeper, saver, tending })
     }
 
     /// Calls `tell` with the reason when it can't go on, as on a full disk: it is to be stopped then.
@@ -145,7 +167,7 @@ impl App {
     /// # Errors
     /// [`Error::Stuck`] after [`STOP_MAX`].
     pub fn stop(self) -> Result<(), Error> {
-        let App { opened, jobs, exports, running, stopping, keeper } = self;
+        let App { opened, jobs, exports, running, stopping, keeper, saver, tending } = self;
         stopping.store(true, SeqCst);
         let began = Instant::now();
         let ending = thread::spawn(move || {
@@ -157,6 +179,8 @@ impl App {
             // They break off at the next record, or when a write has waited long enough.
             exports.close();
             running.stop();
+            saver.stop();
+            tending.stop();
             opened.close();
         });
         while !ending.is_finished() {
@@ -170,6 +194,44 @@ impl App {
         }
         log::info!("stopped after {:?}", began.elapsed());
         Ok(())
+    }
+}
+
+/// How much the transport may take: as many connections as there are descriptors for, which are as many
+/// as the system lets this process have.
+fn transport_limits(config: &Config) -> Limits {
+    let descriptors = {
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.maximum;
+        // It may stay as it was; then there are fewer.
+        let _ = setrlimit(Resource::Nofile, limit);
+        getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+    };
+    let room = descriptors.saturating_sub(DESCRIPTORS_APART).max(DESCRIPTORS_APART / 4);
+    let room = usize::try_from(room).unwrap_or(usize::MAX);
+    let connections_max = config.max_connections.map_or_else(
+        || room.min(CONNECTIONS_DEFAULT_MAX),
+        |wanted| {
+            if wanted > room {
+                log::warn!(
+                    "--max-connections {wanted} is more than there are file descriptors for: {room} \
+                     (the limit of {descriptors} less {DESCRIPTORS_APART} for the store); raise it \
+                     (LimitNOFILE= of systemd, ulimit -n)"
+                );
+            }
+            wanted.min(room)
+        },
+    );
+    let (is_given, proxies) = (config.max_per_address.is_some(), config.trust_proxy.clone());
+    Limits {
+        request_timeout: config.request_timeout,
+        keep_alive: config.keep_alive,
+        connections_max,
+        address_connections_max: config.max_per_address.unwrap_or(connections_max.div_ceil(4)),
+        // A proxy on this machine, mostly, or one that is named.
+        unbounded: Arc::new(move |address| {
+            proxies.trust(address) || (address.is_loopback() && !is_given)
+        }),
     }
 }
 

@@ -81,6 +81,7 @@ mod tests {
                 secret_hash,
                 created_at: Date::from_millis(0),
                 retention_days: None,
+                sites: None,
             });
             made.push((AccountId(id), api_token.to_string(), secret));
         }

@@ -1,11 +1,16 @@
 //! What a server is to do, checked: options and their twins in the environment.
 
 use std::ffi::OsString;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use log::LevelFilter;
+
+use crate::client::Proxies;
+use crate::rate;
 
 /// Where the store lies unless somebody says otherwise.
 pub const DATA_DEFAULT: &str = "data/store";
@@ -21,6 +26,15 @@ pub const RESERVE_DEFAULT: &str = "256M";
 
 /// The smallest reserve but none, in bytes. What is being written when it is reached has to fit.
 pub const RESERVE_BYTES_MIN: u64 = 8 * 1024 * 1024;
+
+/// How long a request may take to come in, unless somebody says otherwise.
+pub const REQUEST_TIMEOUT_DEFAULT: &str = "10s";
+
+/// How long a connection is kept idle, unless somebody says otherwise.
+pub const KEEP_ALIVE_DEFAULT: &str = "60s";
+
+/// Connections at a time, at the most. So many descriptors no kernel gives by default.
+pub const CONNECTIONS_MAX: usize = 1_000_000;
 
 /// An option that makes no sense.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +56,14 @@ pub struct RawConfig {
     pub listen: Option<String>,
     pub workers: Option<String>,
     pub log: Option<String>,
+    pub access_log: bool,
     pub reserve: Option<String>,
+    pub request_timeout: Option<String>,
+    pub keep_alive: Option<String>,
+    pub max_connections: Option<String>,
+    pub max_per_address: Option<String>,
+    pub rate: Option<String>,
+    pub trust_proxy: Vec<String>,
 }
 
 /// What a server is to do.
@@ -58,6 +79,19 @@ pub struct Config {
     pub log: LogConfig,
     /// Bytes that are to stay free on the disk; 0 for none.
     pub reserve_bytes: u64,
+    /// From the first byte of a request to its last.
+    pub request_timeout: Duration,
+    /// Between an answer and the next request of a connection.
+    pub keep_alive: Duration,
+    /// Connections at a time; what there are descriptors for, if there is none.
+    pub max_connections: Option<usize>,
+    /// Connections of one address at a time; a quarter of all, and loopback addresses apart, if there is
+    /// none.
+    pub max_per_address: Option<usize>,
+    /// How fast calls may come.
+    pub rate: rate::Limits,
+    /// Which proxies are believed when they say whose call it is.
+    pub trust_proxy: Proxies,
 }
 
 /// What is logged, and how.
@@ -67,6 +101,8 @@ pub struct LogConfig {
     pub level: LevelFilter,
     /// As a JSON object a line instead of text.
     pub json: bool,
+    /// A line for each request, whatever the level.
+    pub access: bool,
 }
 
 impl RawConfig {
@@ -87,21 +123,68 @@ impl RawConfig {
             data,
             listen: read(
                 setting("listen", self.listen, LISTEN_DEFAULT),
-                "an address and a port, as 127.0.0.1:8080",
-                |text| text.to_socket_addrs().ok()?.next(),
+                "an address and a port, as 127.0.0.1:8080 (names other than localhost aren't looked up)",
+                address,
             )?,
             workers: read(
                 setting("workers", self.workers, &workers.to_string()),
                 "a number from 1 to 64",
                 |text| text.parse().ok().filter(|workers| (1..=WORKERS_MAX).contains(workers)),
             )?,
-            log: read(
-                setting("log", self.log, "info"),
-                "a level (off, error, warn, info, debug, trace), with `,json` or `,text` behind it",
-                LogConfig::parse,
-            )?,
+            log: LogConfig {
+                access: read(
+                    setting("access-log", self.access_log.then(|| "1".to_owned()), "0"),
+                    "1 or 0",
+                    |text| ["0", "1"].iter().position(|known| *known == text).map(|at| at == 1),
+                )?,
+                ..read(
+                    setting("log", self.log, "info"),
+                    "a level (off, error, warn, info, debug, trace), with `,json` or `,text` behind it",
+                    LogConfig::parse,
+                )?
+            },
             reserve_bytes: reserve_bytes(self.reserve, &env)?,
+            request_timeout: read(
+                setting("request-timeout", self.request_timeout, REQUEST_TIMEOUT_DEFAULT),
+                "a time as 10s or 500ms, from 100ms to 1h",
+                duration,
+            )?,
+            keep_alive: read(
+                setting("keep-alive", self.keep_alive, KEEP_ALIVE_DEFAULT),
+                "a time as 60s or 500ms, from 100ms to 1h",
+                duration,
+            )?,
+            max_connections: read(
+                setting("max-connections", self.max_connections, "auto"),
+                "a number from 1 to 1000000, or auto",
+                number_or_auto,
+            )?,
+            max_per_address: read(
+                setting("max-per-address", self.max_per_address, "auto"),
+                "a number from 1 to 1000000, or auto",
+                number_or_auto,
+            )?,
+            rate: read(
+                setting("rate", self.rate, ""),
+                "calls a second from an address, and behind a comma objects a second for an account, \
+                 each from 1 to 1000000 or `off`, as 100,5000",
+                rate_limits,
+            )?,
+            trust_proxy: read(
+                setting("trust-proxy", joined(self.trust_proxy), ""),
+                "networks or addresses of proxies, as 10.0.0.0/8,::1",
+                Proxies::parse,
+            )?,
         })
+    }
+}
+
+/// An address and a port. No name is looked up: that would take the resolver's shared libraries, which
+/// a static binary doesn't have.
+fn address(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix("localhost:") {
+        Some(port) => Some((Ipv4Addr::LOCALHOST, port.parse().ok()?).into()),
+        None => text.parse().ok(),
     }
 }
 
@@ -120,6 +203,36 @@ pub fn reserve_bytes(
     )
 }
 
+/// `ADDRESS[,ACCOUNT]`, each a number or `off`; `off` alone is for both.
+fn rate_limits(text: &str) -> Option<rate::Limits> {
+    let default = rate::Limits {
+        address: NonZeroU32::new(rate::ADDRESS_DEFAULT),
+        account: NonZeroU32::new(rate::ACCOUNT_DEFAULT),
+    };
+    let limit = |text: &str| match text {
+        "off" => Some(None),
+        // `parse` would take a sign.
+        _ if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            let limit: NonZeroU32 = text.parse().ok()?;
+            (limit.get() <= rate::PER_SECOND_MAX).then_some(Some(limit))
+        }
+        _ => None,
+    };
+    match text.split_once(',') {
+        None if text.is_empty() => Some(default),
+        None if text == "off" => Some(rate::Limits { address: None, account: None }),
+        None => Some(rate::Limits { address: limit(text)?, ..default }),
+        Some((address, account)) => {
+            Some(rate::Limits { address: limit(address)?, account: limit(account)? })
+        }
+    }
+}
+
+/// An option that may come several times, as one list; `None` if it never came.
+fn joined(given: Vec<String>) -> Option<String> {
+    (!given.is_empty()).then(|| given.join(","))
+}
+
 /// Bytes, or KiB, MiB, GiB with a letter behind.
 fn size(text: &str) -> Option<u64> {
     let (digits, unit) = match text.bytes().last()? {
@@ -133,6 +246,31 @@ fn size(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok().filter(|_| is_number)?.checked_mul(unit)
 }
 
+/// Seconds, or with a unit behind: `ms`, `s`, `m` or `h`.
+fn duration(text: &str) -> Option<Duration> {
+    let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(unit_at);
+    let millis = match unit {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    let millis = digits.parse::<u64>().ok()?.checked_mul(millis)?;
+    (100..=3_600_000).contains(&millis).then(|| Duration::from_millis(millis))
+}
+
+/// A number of connections; `auto` leaves it to the machine.
+fn number_or_auto(text: &str) -> Option<Option<usize>> {
+    if text == "auto" {
+        return Some(None);
+    }
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|_| is_number)?;
+    (1..=CONNECTIONS_MAX).contains(&number).then_some(Some(number))
+}
+
 /// An option, its variable or its default, beside where it came from.
 fn setting(
     option: &'static str,
@@ -140,7 +278,7 @@ fn setting(
     default: &str,
     env: impl Fn(&str) -> Option<OsString>,
 ) -> (String, String) {
-    let variable = format!("TRIGGERLY_{}", option.to_uppercase());
+    let variable = format!("TRIGGERLY_{}", option.to_uppercase().replace('-', "_"));
     match (given, env(&variable).filter(|value| !value.is_empty())) {
         (Some(given), _) => (format!("--{option}"), given),
         (None, Some(value)) => (variable, value.to_string_lossy().into_owned()),
@@ -171,7 +309,7 @@ impl LogConfig {
             Some((level, "json")) => (level, true),
             Some(_) => return None,
         };
-        Some(LogConfig { level: LevelFilter::from_str(level).ok()?, json })
+        Some(LogConfig { level: LevelFilter::from_str(level).ok()?, json, access: false })
     }
 }
 
@@ -192,8 +330,58 @@ mod tests {
         assert_eq!(config.data, PathBuf::from("data/store"));
         assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
         assert!((1..=WORKERS_MAX).contains(&config.workers));
-        assert_eq!(config.log, LogConfig { level: LevelFilter::Info, json: false });
+        assert_eq!(config.log, LogConfig { level: LevelFilter::Info, json: false, access: false });
         assert_eq!(config.reserve_bytes, 256 << 20);
+        assert_eq!(config.rate, rates(100, 5_000));
+        assert_eq!(config.trust_proxy, Proxies::default());
+    }
+
+    /// 0 for no limit.
+    fn rates(address: u32, account: u32) -> rate::Limits {
+        rate::Limits { address: NonZeroU32::new(address), account: NonZeroU32::new(account) }
+    }
+
+    #[test]
+    fn rates_are_numbers_or_off() {
+        for (text, limits) in [
+            ("off", Some(rates(0, 0))),
+            ("7", Some(rates(7, 5_000))),
+            ("7,9", Some(rates(7, 9))),
+            ("off,9", Some(rates(0, 9))),
+            ("7,off", Some(rates(7, 0))),
+            ("off,off", Some(rates(0, 0))),
+            ("1000000,1", Some(rates(1_000_000, 1))),
+            ("1000001", None),
+            ("99999999999", None),
+            ("0", None),
+            ("7,0", None),
+            ("7,", None),
+            (",7", None),
+            ("7,8,9", None),
+            ("+7", None),
+            ("-7", None),
+            ("7.5", None),
+            ("7, 9", None),
+            ("OFF", None),
+        ] {
+            assert_eq!(rate_limits(text), limits, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn proxies_come_in_one_list_or_in_several() {
+        let proxies = |text| Proxies::parse(text).expect("networks");
+        let given = |options: &[&str], env: &[(&str, &str)]| {
+            let trust_proxy = options.iter().map(|&text| text.to_owned()).collect();
+            check(RawConfig { trust_proxy, ..RawConfig::default() }, env)
+                .map(|config| config.trust_proxy)
+        };
+        let env = [("TRIGGERLY_TRUST_PROXY", "192.0.2.0/24, ::1")];
+        assert_eq!(given(&["10.0.0.0/8", "::1"], &[]), Ok(proxies("10.0.0.0/8,::1")));
+        assert_eq!(given(&[], &env), Ok(proxies("192.0.2.0/24,::1")));
+        assert_eq!(given(&["10.0.0.0/8"], &env), Ok(proxies("10.0.0.0/8")));
+        let error = given(&["10.0.0.0/8", "nowhere"], &env).expect_err("no address");
+        assert!(error.starts_with("--trust-proxy takes networks"), "{error}");
     }
 
     #[test]
@@ -238,24 +426,42 @@ mod tests {
             ("TRIGGERLY_WORKERS", "7"),
             ("TRIGGERLY_LOG", "debug,json"),
             ("TRIGGERLY_RESERVE", "16M"),
+            ("TRIGGERLY_REQUEST_TIMEOUT", "3"),
+            ("TRIGGERLY_KEEP_ALIVE", "1h"),
+            ("TRIGGERLY_MAX_CONNECTIONS", "100"),
+            ("TRIGGERLY_RATE", "5,6"),
+            ("TRIGGERLY_ACCESS_LOG", "1"),
         ];
         let config = check(RawConfig::default(), &env).expect("all from the environment");
         assert_eq!(config.listen.to_string(), "[::1]:1");
         assert_eq!((config.data, config.workers), (PathBuf::from("/env"), 7));
-        assert_eq!(config.log, LogConfig { level: LevelFilter::Debug, json: true });
+        assert_eq!(config.log, LogConfig { level: LevelFilter::Debug, json: true, access: true });
         assert_eq!(config.reserve_bytes, 16 << 20);
+        assert_eq!((config.request_timeout.as_secs(), config.keep_alive.as_secs()), (3, 3_600));
+        assert_eq!((config.max_connections, config.max_per_address), (Some(100), None));
+        assert_eq!(config.rate, rates(5, 6));
         let raw = RawConfig {
             data: Some("/option".into()),
             listen: Some("127.0.0.1:0".into()),
             workers: Some("3".into()),
             log: Some("off,text".into()),
+            access_log: true,
             reserve: Some("0".into()),
+            request_timeout: Some("500ms".into()),
+            keep_alive: Some("2m".into()),
+            max_connections: Some("auto".into()),
+            max_per_address: Some("7".into()),
+            rate: Some("off".into()),
+            trust_proxy: Vec::new(),
         };
         let config = check(raw, &env).expect("all from the options");
         assert_eq!(config.listen.to_string(), "127.0.0.1:0");
         assert_eq!((config.data, config.workers), (PathBuf::from("/option"), 3));
-        assert_eq!(config.log, LogConfig { level: LevelFilter::Off, json: false });
+        assert_eq!(config.log, LogConfig { level: LevelFilter::Off, json: false, access: true });
         assert_eq!(config.reserve_bytes, 0);
+        assert_eq!((config.request_timeout.as_millis(), config.keep_alive.as_secs()), (500, 120));
+        assert_eq!((config.max_connections, config.max_per_address), (None, Some(7)));
+        assert_eq!(config.rate, rates(0, 0));
     }
 
     #[test]
@@ -265,12 +471,33 @@ mod tests {
             ("TRIGGERLY_LISTEN", "127.0.0.1:99999"),
             ("TRIGGERLY_WORKERS", "0"),
             ("TRIGGERLY_WORKERS", "65"),
+            ("TRIGGERLY_LISTEN", "example.com:80"),
+            ("TRIGGERLY_LISTEN", "localhost:http"),
+            ("TRIGGERLY_ACCESS_LOG", "yes"),
             ("TRIGGERLY_LOG", "loud"),
             ("TRIGGERLY_LOG", "info,xml"),
             ("TRIGGERLY_RESERVE", "4M"),
+            ("TRIGGERLY_REQUEST_TIMEOUT", "0"),
+            ("TRIGGERLY_REQUEST_TIMEOUT", "99ms"),
+            ("TRIGGERLY_REQUEST_TIMEOUT", "ms"),
+            ("TRIGGERLY_KEEP_ALIVE", "1 s"),
+            ("TRIGGERLY_KEEP_ALIVE", "61m"),
+            ("TRIGGERLY_MAX_CONNECTIONS", "0"),
+            ("TRIGGERLY_MAX_CONNECTIONS", "+1"),
+            ("TRIGGERLY_MAX_PER_ADDRESS", "all"),
+            ("TRIGGERLY_RATE", "fast"),
+            ("TRIGGERLY_TRUST_PROXY", "10.0.0.0/33"),
         ] {
             let error = check(RawConfig::default(), &[(variable, value)]).expect_err(value);
             assert!(error.starts_with(variable) && error.contains(value), "{error}");
+        }
+        for (given, address) in [
+            ("localhost:80", "127.0.0.1:80"),
+            ("0.0.0.0:0", "0.0.0.0:0"),
+            ("[::]:8080", "[::]:8080"),
+        ] {
+            let config = check(RawConfig::default(), &[("TRIGGERLY_LISTEN", given)]).expect(given);
+            assert_eq!(config.listen.to_string(), address);
         }
         let raw = RawConfig { listen: Some("nowhere".into()), ..RawConfig::default() };
         let error = check(raw, &[]).expect_err("no port");

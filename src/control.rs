@@ -23,6 +23,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::commands::{Command, Context, Failure, Imports, Input};
+use crate::refused::Refused;
 use crate::store::{Store, Writer};
 
 const SOCKET: &str = "control.sock";
@@ -61,11 +62,16 @@ fn with_address<T>(dir: &Path, use_path: impl FnOnce(&Path) -> io::Result<T>) ->
 ///
 /// # Errors
 /// If the socket can't be made.
-pub fn listen(store: &Arc<Store>, writer: &Arc<Writer>, imports: &Arc<Imports>) -> io::Result<()> {
+pub fn listen(
+    store: &Arc<Store>,
+    writer: &Arc<Writer>,
+    imports: &Arc<Imports>,
+    refused: &Arc<Refused>,
+) -> io::Result<()> {
     let dir = store.dir().to_owned();
     // Listening alone keeps nothing open.
     let (store, writer) = (Arc::downgrade(store), Arc::downgrade(writer));
-    let imports = Arc::clone(imports);
+    let (imports, refused) = (Arc::clone(imports), Arc::clone(refused));
     // Whoever holds the directory's lock owns the name; a socket that lies there is a dead one's.
     match fs::remove_file(dir.join(SOCKET)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -82,14 +88,20 @@ pub fn listen(store: &Arc<Store>, writer: &Arc<Writer>, imports: &Arc<Imports>) 
                 continue;
             };
             let (Some(store), Some(writer)) = (store.upgrade(), writer.upgrade()) else { return };
-            let (imports, place) = (Arc::clone(&imports), Place::take(&open));
+            let (imports, refused) = (Arc::clone(&imports), Arc::clone(&refused));
+            let place = Place::take(&open);
             if place.0.load(SeqCst) > CONNECTIONS_MAX {
                 // If it isn't heard, the connection's end is.
                 let _ = end(&connection, Some("too many commands at a time; try again".to_owned()));
                 continue;
             }
             let served = thread::Builder::new().name("command".into()).spawn(move || {
-                let context = Context { store: &store, writer: &writer, imports: &imports };
+                let context = Context {
+                    store: &store,
+                    writer: &writer,
+                    imports: &imports,
+                    refused: &refused,
+                };
                 serve(&connection, &context);
                 drop(place);
             });

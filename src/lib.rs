@@ -26,19 +26,25 @@
 //! 3  ingest/  export/  jobs     decisions · everything in a format · threads for reading
 //!    erasing  retention  keeper what is to be gone, asked for or by its age · who sees to it
 //! 2  auth  store/  http/  view  who · durability · transport · how things look as JSON
-//! 1  model/  clock  config      leaves
+//!    refused                    the last calls that were refused
+//!    context/                   what a browser's call says of its circumstances
+//! 1  model/  clock  client      leaves: what things are · the time · whose call it is ·
+//!    rate  ticker  config       how fast calls may come · every so often · options, also of the others
 //! ```
 //! tiny_http is known in [`http`] alone, sled in [`store`], argh in [`cli`], the wall clock in
-//! [`clock`]; HTTP ends in [`api`]. `model` and `ingest` do no I/O.
+//! [`clock`], governor in [`rate`], woothee and isbot in [`context`]; HTTP ends in [`api`]. `model`
+//! and `ingest` do no I/O. Each room keeps its own figures (`store::Figures`, `http::Figures`, `api`'s),
+//! and `GET /metrics` gathers them: there is no registry.
 //!
 //! # Invariants
 //! 1. An acknowledged call survives any crash after the acknowledgement.
 //! 2. A submission is in the log whole or not at all.
 //! 3. `seq` has no gaps, only grows and is never used twice.
 //! 4. One thread writes the log and the keyed state.
-//! 5. The state is a function of the log: the same records give the same bytes, however batched.
+//! 5. The state is a function of the log: the same records give the same bytes, however batched; but for
+//!    keys of calls that no longer count.
 //! 6. Every queue, body, batch, depth and name has a named bound ([`model::limits`],
-//!    [`store`], [`jobs`]).
+//!    [`store`], [`jobs`], [`rate`]).
 //! 7. After a failed write or flush nothing is acknowledged any more.
 //! 8. Our decoding of what came from outside or from disk never panics; where sled's might, it is
 //!    caught.
@@ -56,9 +62,11 @@ pub mod api;
 pub mod app;
 pub mod auth;
 pub mod cli;
+pub mod client;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod context;
 pub mod control;
 pub mod erasing;
 pub mod export;
@@ -67,6 +75,9 @@ pub mod ingest;
 pub mod jobs;
 pub mod keeper;
 pub mod model;
+pub mod rate;
+pub mod refused;
 pub mod retention;
 pub mod store;
+pub mod ticker;
 pub mod view;

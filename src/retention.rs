@@ -68,8 +68,9 @@ mod tests {
 
     fn event(opened: &Opened, account: AccountId, happened: Date, came: Date) -> Seq {
         let via = Via::Secret;
-        let event =
-            Event { account, via, kind: "e", user_id: None, date: happened, attributes: "{}" };
+        let (user_id, context) = (None, None);
+        let (kind, date, attributes) = ("e", happened, "{}");
+        let event = Event { account, via, kind, user_id, date, attributes, context };
         put(opened, Draft::event(event, came))
     }
 
@@ -106,7 +107,7 @@ mod tests {
             event(&opened, other, date(500), date(500)),
         ];
         let id = Id::new("old").unwrap();
-        put(&opened, Draft::user(mine, Via::Secret, id, Object::new(), date(900)));
+        put(&opened, Draft::user(mine, Via::Secret, &id, &Object::new(), None, date(900)));
         assert_eq!(due().len(), 0, "events are kept for ever, unless it is set");
 
         put(&opened, Draft::retention(mine, Some(10), now));

@@ -17,6 +17,8 @@ pub struct EventView<'a> {
     received_at: Shown,
     #[serde(serialize_with = "as_json")]
     attributes: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_json_if_any")]
+    context: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     via: Option<&'static str>,
 }
@@ -33,6 +35,7 @@ impl<'a> EventView<'a> {
             date: Shown(event.date),
             received_at: Shown(record.received_at),
             attributes: event.attributes,
+            context: event.context,
             via: None,
         }
     }
@@ -48,6 +51,13 @@ impl<'a> EventView<'a> {
 fn as_json<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
     let json: &RawValue = serde_json::from_str(text).map_err(S::Error::custom)?;
     json.serialize(serializer)
+}
+
+fn as_json_if_any<S: Serializer>(text: &Option<&str>, serializer: S) -> Result<S::Ok, S::Error> {
+    match text {
+        Some(text) => as_json(text, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// A user as it is shown.
@@ -138,8 +148,10 @@ mod tests {
             user_id: None,
             date: Date::from_millis(1),
             attributes: r#"{"z":1E5,"a":1.0,"s":"😀","$serde_json::private::Number":"1"}"#,
+            context: None,
         };
-        let record = Record { received_at: Date::from_millis(0), change: Change::Event(event) };
+        let record =
+            Record { received_at: Date::from_millis(0), change: Change::Event(event), keyed: None };
         let view = EventView::new(7, &record, &event).with_via(&event);
         assert_eq!(
             serde_json::to_string(&view).expect("it can be written"),
@@ -149,6 +161,10 @@ mod tests {
                 + event.attributes
                 + r#","via":"public"}"#
         );
+        let told = Event { context: Some(r#"{"page":"p","bot":true}"#), ..event };
+        let shown = serde_json::to_string(&EventView::new(7, &record, &told)).expect("written");
+        let end = event.attributes.to_owned() + r#","context":{"page":"p","bot":true}}"#;
+        assert!(shown.ends_with(&end), "{shown}");
 
         let mut user = User::new(Date::from_millis(0));
         let text = r#"{"big":1234567890123456789012345678901234567890,"email":"a@b.c","e":{"x":1E5,"email":1}}"#;

@@ -164,10 +164,32 @@ fn what_http_clients_send_arrives() {
 }
 
 #[test]
-#[ignore = "needs node, npm and the npm registry"]
-fn what_the_mixpanel_package_encodes_arrives() {
+#[ignore = "needs curl, wget, gzip, ruby, python3 and node"]
+fn what_http_clients_post_arrives() {
     let (server, _dir) = serve();
-    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/mixpanel");
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
+    let scratch = tempfile::tempdir().unwrap();
+    for (program, script, ways) in [
+        ("sh", "post.sh", &["form", "json", "gzip", "wget-form", "wget-json"][..]),
+        ("ruby", "post.rb", &["form", "json"]),
+        ("python3", "post.py", &["form", "json", "gzip"]),
+        ("node", "post.mjs", &["form", "json", "text", "gzip", "stream"]),
+    ] {
+        for (way, kind) in ways.iter().flat_map(|way| [(way, "users"), (way, "events")]) {
+            let name = format!("{script} {way}");
+            let json = tricky(kind, &name);
+            let mut command = Command::new(program);
+            command.arg(scripts.join(script)).arg(format!("http://{}", server.address));
+            command.args([&server.api_token, kind, way]).arg(scratch.path().join("body"));
+            assert_eq!(run(&mut command, &json).trim_end(), OK, "{name}");
+            assert_kept(&server, kind, &name, &json);
+        }
+    }
+}
+
+/// A copy of a folder beside the clients' scripts, with the packages that it names.
+fn packages(name: &str) -> tempfile::TempDir {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name);
     let copy = tempfile::tempdir().unwrap();
     for file in std::fs::read_dir(package).unwrap().map(Result::unwrap) {
         std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
@@ -177,6 +199,115 @@ fn what_the_mixpanel_package_encodes_arrives() {
     // Unlike the clients, it may need the environment's proxy.
     let installed = npm.current_dir(copy.path()).output().unwrap();
     assert!(installed.status.success(), "{installed:?}");
+    copy
+}
+
+#[test]
+#[ignore = "needs node, npm and the npm registry"]
+fn batches_of_the_mixpanel_package_arrive() {
+    let (server, _dir) = serve();
+    let copy = packages("mixpanel");
+    for (kind, named) in [("events", "type"), ("users", "id")] {
+        // More than the 50 that it sends at once, by `track_batch` and by `import_batch`.
+        let list: Vec<Value> = (0..120)
+            .map(|n| json!({ named: format!("m{n}"), "text": "ÿ>>??~ 😀", "n": n }))
+            .collect();
+        let mut node = Command::new("node");
+        let port = server.address.port().to_string();
+        node.arg("batch.js").args([&port, &server.api_token, kind]).current_dir(copy.path());
+        let told = run(&mut node, &json!(list).to_string());
+        let mut told: Vec<&str> = told.lines().collect();
+        told.sort_unstable();
+        let said =
+            |count| format!(r#"Mixpanel Server Error: {{"status":"ok","accepted":{count}}}"#);
+        assert_eq!(told, [said(10), said(10), said(50), said(50)]);
+        for mut object in list {
+            let name = object[named].as_str().unwrap().to_owned();
+            // What the package adds by itself.
+            object["event"] = json!("e");
+            object["properties"] = json!({ "time": 1, "token": "unused" });
+            assert_kept(&server, kind, &name, &object.to_string());
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs python3 with venv, and PyPI"]
+fn what_the_mixpanel_packages_for_python_post_arrives() {
+    let (server, _dir) = serve();
+    let script =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/python/mixpanel_posts.py");
+    for version in ["4.11.1", "5.4.1"] {
+        let venv = tempfile::tempdir().unwrap();
+        let python = venv.path().join("bin/python");
+        let mut make = Command::new("python3");
+        make.args(["-m", "venv"]).arg(venv.path());
+        let mut install = Command::new(&python);
+        install.args(["-m", "pip", "install", "-q", &format!("mixpanel=={version}")]);
+        for command in [&mut make, &mut install] {
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        }
+        let mut command = Command::new(&python);
+        command.arg(&script).arg(format!("http://{}", server.address));
+        command.args([&server.api_token, version]);
+        assert_eq!(run(&mut command, "").trim_end(), version);
+
+        let events = server.read(&format!("/v1/events?type={version}%20one")).json();
+        let event = &events["events"][0];
+        assert_eq!(event["user_id"], "u1");
+        assert_eq!(event["attributes"]["event"], "signed up");
+        let properties = &event["attributes"]["properties"];
+        assert_eq!((&properties["plan"], &properties["who"]), (&json!("pro"), &json!("zoë 😀")));
+        assert_eq!(properties["$lib_version"], version);
+        let user = server.read(&format!("/v1/users/{version}%20u1")).json();
+        assert_eq!(user["attributes"]["$set"], json!({ "plan": "pro" }));
+        let many = server.read(&format!("/v1/events?order=asc&type={version}%20many")).json();
+        let many = many["events"].as_array().unwrap();
+        let attributes: Vec<_> = many.iter().map(|event| &event["attributes"]).collect();
+        let text = "a+b & c=d ÿ";
+        assert_eq!(
+            attributes,
+            [
+                json!({"n": 0, "text": text}),
+                json!({"n": 1, "text": text}),
+                json!({"n": 2, "text": "😀"})
+            ]
+            .each_ref()
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs chromium, npm and the npm registry"]
+fn events_of_a_page_with_the_keen_package_arrive() {
+    let copy = packages("keen");
+    let script = copy.path().join("node_modules/keen-tracking/dist/keen-tracking.min.js");
+    let script = std::fs::read_to_string(script).unwrap();
+    // As a pixel, which is all that its image beacon takes for an answer, and as JSON.
+    for (image, taken) in [("1", ["sent"; 3]), ("0", ["error", "sent", "sent"])] {
+        let (server, _dir) = serve();
+        let page = include_str!("clients/keen/page.html")
+            .replace("{host}", &server.address.to_string())
+            .replace("{token}", &server.api_token)
+            .replace("{image}", image)
+            .replace("{script}", &script);
+        let dom = browse(&site(page));
+        for (way, outcome) in ["img", "beaconAPI", "fetch"].into_iter().zip(taken) {
+            assert_eq!(told(&dom, way), outcome, "{way}");
+            let events = server.read(&format!("/v1/events?type=keen%20{way}")).json();
+            let expected = json!({ "n": 1, "text": "a+b ??>> ÿ 😀", "list": [null, true] });
+            assert_eq!(events["events"][0]["attributes"], expected, "{way}: {events}");
+        }
+        assert_eq!(server.all_events().len(), 3);
+    }
+}
+
+#[test]
+#[ignore = "needs node, npm and the npm registry"]
+fn what_the_mixpanel_package_encodes_arrives() {
+    let (server, _dir) = serve();
+    let copy = packages("mixpanel");
     for kind in ["users", "events"] {
         // Without the numbers that JavaScript can't hold.
         let json = tricky(kind, "mixpanel")
@@ -189,6 +320,60 @@ fn what_the_mixpanel_package_encodes_arrives() {
         assert_eq!(told.trim_end(), format!("Mixpanel Server Error: {OK}"));
         assert_kept(&server, kind, "mixpanel", &json);
     }
+}
+
+/// What a page said of `name`.
+fn told<'d>(dom: &'d str, name: &str) -> &'d str {
+    let start = format!("<p>{name}=");
+    let found = dom.split_once(&start).and_then(|(_, rest)| rest.split_once("</p>"));
+    found.unwrap_or_else(|| panic!("the page says nothing of {name}: {dom:.5000}")).0
+}
+
+#[test]
+#[ignore = "needs chromium"]
+fn posts_and_beacons_of_a_page_in_a_browser() {
+    let (server, _dir) = serve();
+    let single = ["simple", "omit", "include", "bearer", "form", "gzip", "untold"];
+    let batches = ["one", "two", "three", "four"];
+    let beacons = ["beacon text", "beacon blob", "beacon form", "beacon bytes"];
+    let all: Vec<&str> = single.into_iter().chain(batches).chain(beacons).collect();
+    let events: serde_json::Map<String, Value> = all
+        .iter()
+        .chain(&["parts"])
+        .map(|name| ((*name).to_owned(), tricky("events", name).into()))
+        .collect();
+    let page = include_str!("clients/posts.html")
+        .replace(
+            "{url}",
+            &format!("http://{}/v1/events/track?api_token={}", server.address, server.api_token),
+        )
+        .replace("{token}", &server.api_token)
+        // Nothing in it may end the script that it stands in.
+        .replace("{events}", &Value::Object(events).to_string().replace('<', "\\u003c"));
+    let dom = browse(&site(page));
+    let accepted = format!("200 {OK}");
+    for name in single {
+        assert_eq!(told(&dom, name), accepted, "{name}");
+    }
+    for name in ["batch", "lines"] {
+        assert_eq!(told(&dom, name), r#"200 {"status":"ok","accepted":2}"#, "{name}");
+    }
+    for (name, status, code, index) in [
+        ("refused", "400 ", "missing_type", json!(0)),
+        ("parts", "415 ", "unsupported_media_type", Value::Null),
+    ] {
+        let answer =
+            told(&dom, name).strip_prefix(status).unwrap_or_else(|| panic!("{name}: {dom}"));
+        let answer: Value = serde_json::from_str(answer).unwrap();
+        assert_eq!((&answer["code"], &answer["index"]), (&json!(code), &index), "{name}");
+    }
+    for name in beacons {
+        assert_eq!(told(&dom, name), "true", "{name}");
+    }
+    for name in &all {
+        assert_kept(&server, "events", name, &tricky("events", name));
+    }
+    assert_eq!(server.all_events().len(), all.len(), "nothing of what was refused is kept");
 }
 
 #[test]
@@ -215,11 +400,7 @@ fn pixels_and_calls_of_a_page_in_a_browser() {
         .replace("{reading}", &format!("http://{}/v1/events", server.address));
 
     let dom = browse(&site(page));
-    let told = |name: &str| {
-        let start = format!("<p>{name}=");
-        let found = dom.split_once(&start).and_then(|(_, rest)| rest.split_once("</p>"));
-        found.unwrap_or_else(|| panic!("the page says nothing of {name}: {dom}")).0
-    };
+    let told = |name| told(&dom, name);
     for name in ["opened", "seen", "footer", "view", "user", "refused"] {
         assert_eq!(told(name), "1", "{name}");
     }

@@ -135,9 +135,8 @@ fn a_connection_is_kept_or_closed_as_the_answer_says() {
         ("1.1", Some("Keep-Alive, TE"), None, true),
         ("1.1", Some("close"), Some("close"), false),
         ("1.1", Some("TE, Close"), Some("close"), false),
-        // An upgrade that isn't taken up: the engine serves nothing behind it.
-        ("1.1", Some("Upgrade, HTTP2-Settings"), Some("close"), false),
-        ("0.9", None, None, true),
+        // An upgrade that isn't taken up.
+        ("1.1", Some("Upgrade, HTTP2-Settings"), None, true),
         ("1.0", None, Some("close"), false),
         ("1.0", Some("close"), Some("close"), false),
         ("1.0", Some("keep-alive"), Some("keep-alive"), true),
@@ -282,32 +281,44 @@ fn send(server: &Server, bytes: impl AsRef<[u8]>) {
     let _ = connect(server).send(bytes);
 }
 
-/// The engine reads the rest of a declared body when a request is done with. Whoever declares one
-/// and doesn't send it holds up himself and nobody else.
+/// Whoever declares a body and doesn't send it holds up himself and nobody else, and not for ever.
 #[test]
 fn a_body_that_never_comes_holds_up_nobody() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start_with(dir.path(), &["--workers", "1"]);
+    let server = Server::start_with(dir.path(), &["--workers", "1", "--request-timeout", "1s"]);
     let good = server.target("events", r#"{"type":"with a body"}"#);
     let mut open = Vec::new();
     for (method, target, headers, status) in [
-        ("GET", good.as_str(), "Content-Length: 2000", 200),
-        ("GET", good.as_str(), "Content-Length: 5\r\nExpect: 100-continue", 200),
-        ("GET", good.as_str(), "Transfer-Encoding: chunked", 200),
-        ("POST", "/v1/events/track", "Content-Length: 100000", 405),
-        ("GET", "/healthz", "Content-Length: 2000", 200),
+        ("GET", good.as_str(), "Content-Length: 5\r\nExpect: 100-continue", 100),
+        ("GET", good.as_str(), "Content-Length: 2000", 408),
+        ("GET", good.as_str(), "Transfer-Encoding: chunked", 408),
+        ("POST", "/v1/events/track", "Content-Length: 100000", 408),
+        ("POST", "/v1/events/track", "Content-Length: 100000000", 413),
+        ("GET", "/healthz", "Content-Length: 2000", 408),
     ] {
         for _ in 0..3 {
             let mut connection = connect(&server);
             let request = format!("{method} {target} HTTP/1.1\r\nHost: test\r\n{headers}\r\n\r\n");
             connection.send(request).unwrap();
-            let reply = connection.reply().unwrap().expect("an answer");
-            assert_eq!(reply.status, status, "{method} {headers}");
-            open.push(connection);
+            open.push((connection, status));
         }
     }
     server.track("events", r#"{"type":"after"}"#);
-    assert_eq!(server.all_events().len(), 10);
+    assert_eq!(server.all_events().len(), 1);
+    for (mut connection, status) in open {
+        if status == 100 {
+            // It has no body, and isn't the answer yet.
+            connection.send("hello").unwrap();
+            assert_eq!(connection.head().unwrap().map(|head| head.status), Some(100));
+            assert_eq!(connection.reply().unwrap().map(|reply| reply.status), Some(200));
+        } else {
+            let reply = connection.reply().unwrap().expect("an answer");
+            assert_eq!(reply.status, status, "{reply:?}");
+            assert_eq!(reply.header("Connection"), Some("close"));
+            assert!(connection.reply().unwrap().is_none(), "it was closed");
+        }
+    }
+    assert_eq!(server.all_events().len(), 4);
 }
 
 /// A client that sends ahead and never reads fills its socket. It holds up others for as long as one

@@ -8,15 +8,21 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::path::Path;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::value::RawValue;
 
 use support::server::verb;
-use support::{Reply, Server, base64, escape, request};
+use support::{Reply, Server, base64, escape, post, request};
 
 /// The pixel of 1x1, as browsers have to get it.
 const GIF_HEAD: &[u8] = b"GIF89a\x01\0\x01\0";
+
+/// What the tracking paths answer to.
+const METHODS: &str = "GET, POST, OPTIONS";
 
 /// What DATA stands for in a row.
 const GOOD: &str = r#"{"type":"good"}"#;
@@ -27,13 +33,23 @@ struct Row {
     line: String,
     method: String,
     target: String,
-    header: Option<(String, String)>,
+    headers: Vec<(String, String)>,
+    body: Option<Vec<u8>>,
     outcome: Outcome,
 }
 
 enum Outcome {
-    Refused { status: u16, code: String, detail: String },
-    Kept(String),
+    Refused {
+        status: u16,
+        code: String,
+        index: Option<u64>,
+        detail: String,
+    },
+    /// What is read back, and of a batch how many objects it has.
+    Kept {
+        pattern: String,
+        count: Option<u64>,
+    },
 }
 
 impl Row {
@@ -43,42 +59,68 @@ impl Row {
         let track = |kind: &str, data: &str| {
             format!("/v1/{kind}/track?api_token={}&data={data}", server.api_token)
         };
-        let mut header = None;
+        let mut headers = Vec::new();
+        let mut body = None;
+        let mut send = |media: &str| {
+            headers.push(("Content-Type".to_owned(), media.to_owned()));
+            body = Some(bytes(rest));
+            ("POST", format!("/v1/events/track?api_token={}", server.api_token))
+        };
         let (method, target) = match word {
             "event" => ("GET", track("events", &escape(&base64(bytes(rest))))),
             "user" => ("GET", track("users", &escape(&base64(bytes(rest))))),
             "data" => ("GET", track("events", rest)),
+            "json" => send("application/json"),
+            "lines" => send("application/x-ndjson"),
+            "form" => send("application/x-www-form-urlencoded"),
+            "text" => send("text/plain;charset=UTF-8"),
             method => {
                 let fill = |text: &str| {
-                    expand(text)
-                        .replace("TOKEN", &server.api_token)
+                    text.replace("TOKEN", &server.api_token)
                         .replace("SECRET", &server.secret_key)
                         .replace("=DATA", &format!("={}", escape(&base64(GOOD))))
                 };
-                let (target, named) = rest.split_once(" with ").unwrap_or((rest, ""));
-                header = named
-                    .split_once(':')
-                    .map(|(name, value)| (name.to_owned(), fill(value.trim())));
+                let (rest, sent) = match rest.split_once(" sends ") {
+                    Some((rest, sent)) => (rest, Some(bytes(&fill(sent)))),
+                    None => (rest, None),
+                };
+                body = sent;
+                let mut parts = rest.split(" with ");
+                let target = parts.next().unwrap_or_default();
+                for named in parts {
+                    let (name, value) = named.split_once(':').unwrap_or_else(|| panic!("{named}"));
+                    headers.push((name.to_owned(), fill(&expand(value.trim()))));
+                }
                 // An upper-case name is a parameter's own, not a placeholder.
-                (method, fill(&target.replace("API_TOKEN", "Api_Token")))
+                (method, fill(&expand(&target.replace("API_TOKEN", "Api_Token"))))
             }
         };
         let outcome = match outcome.split_once(' ') {
+            Some((count, pattern)) if count.starts_with('+') => Outcome::Kept {
+                pattern: expand(pattern),
+                count: Some(count[1..].parse().expect("digits")),
+            },
             Some((status, rest)) if status.parse::<u16>().is_ok() => {
                 let (code, detail) = rest.split_once(": ").unwrap_or((rest, ""));
+                let (code, index) = match code.split_once(" at ") {
+                    Some((code, index)) => (code, Some(index.parse().expect("digits"))),
+                    None => (code, None),
+                };
                 Outcome::Refused {
                     status: status.parse().expect("digits"),
                     code: code.to_owned(),
+                    index,
                     detail: detail.to_owned(),
                 }
             }
-            _ => Outcome::Kept(expand(outcome)),
+            _ => Outcome::Kept { pattern: expand(outcome), count: None },
         };
         Row {
             line: format!("track.txt:{number}: {line:.200}"),
             method: method.to_owned(),
             target,
-            header,
+            headers,
+            body,
             outcome,
         }
     }
@@ -86,13 +128,16 @@ impl Row {
     /// Sends the row's request with more parameters and headers than it has.
     fn send(&self, server: &Server, parameter: &str, more: &[(&str, &str)]) -> Reply {
         let mut headers: Vec<(&str, &str)> = more.to_vec();
-        headers.extend(self.header.as_ref().map(|(name, value)| (name.as_str(), value.as_str())));
+        headers.extend(self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let mut target = self.target.clone();
         if !parameter.is_empty() {
             target.push(if target.contains('?') { '&' } else { '?' });
             target += parameter;
         }
-        request(server.address, &self.method, &target, &headers)
+        match &self.body {
+            Some(body) => post(server.address, &target, &headers, body),
+            None => request(server.address, &self.method, &target, &headers),
+        }
     }
 
     fn is_tracking(&self) -> bool {
@@ -155,13 +200,16 @@ fn fits(text: &str, pattern: &str) -> bool {
 }
 
 /// The problem document of a refusal (RFC 9457), whose members are ours to the last.
-fn check_problem(reply: &Reply, status: u16, code: &str, detail: &str) {
+fn check_problem(reply: &Reply, status: u16, code: &str, index: Option<u64>, detail: &str) {
     assert_eq!(reply.status, status, "{reply:?}");
     assert_eq!(reply.header("Content-Type"), Some("application/problem+json"));
     let problem = reply.json();
     let members: BTreeSet<&str> =
         problem.as_object().expect("an object").keys().map(String::as_str).collect();
-    assert_eq!(members, BTreeSet::from(["title", "status", "detail", "code"]));
+    let mut expected = BTreeSet::from(["title", "status", "detail", "code"]);
+    expected.extend(index.map(|_| "index"));
+    assert_eq!(members, expected);
+    assert_eq!(problem["index"].as_u64(), index);
     assert_eq!(problem["status"], status);
     assert_eq!(problem["code"], code);
     assert!(!problem["title"].as_str().expect("text").is_empty());
@@ -172,8 +220,9 @@ fn check_problem(reply: &Reply, status: u16, code: &str, detail: &str) {
 
 /// The headers that HTTP asks for with a status (RFC 9110, sections 11.6.1 and 15.5.6).
 fn check_hints(reply: &Reply) {
-    assert_eq!(reply.header("Allow"), (reply.status == 405).then_some("GET"), "{reply:?}");
+    assert_eq!(reply.header("Allow"), (reply.status == 405).then_some(METHODS), "{reply:?}");
     assert_eq!(reply.header("WWW-Authenticate").is_some(), reply.status == 401, "{reply:?}");
+    assert_eq!(reply.header("Accept-Encoding"), (reply.status == 415).then_some("gzip"));
 }
 
 fn check_pixel(reply: &Reply, status: u16, code: Option<&str>) {
@@ -209,18 +258,25 @@ fn newest(server: &Server) -> String {
     events.first().expect("an event").get().to_owned()
 }
 
-fn check_refused(server: &Server, row: &Row, status: u16, code: &str, detail: &str) {
+fn check_refused(
+    server: &Server,
+    row: &Row,
+    status: u16,
+    code: &str,
+    index: Option<u64>,
+    detail: &str,
+) {
     let origin = "https://shop.example";
     let plain = row.send(server, "", &[]);
     if row.method == "HEAD" {
         assert_eq!((plain.status, plain.body.len()), (status, 0), "{plain:?}");
         check_hints(&plain);
     } else {
-        check_problem(&plain, status, code, detail);
+        check_problem(&plain, status, code, index, detail);
     }
     let from_page = row.send(server, "", &[("Origin", origin)]);
     if row.method != "HEAD" {
-        check_problem(&from_page, status, code, detail);
+        check_problem(&from_page, status, code, index, detail);
     }
     if !row.is_tracking() {
         assert_eq!(plain.header("Access-Control-Allow-Origin"), None);
@@ -240,9 +296,13 @@ fn check_refused(server: &Server, row: &Row, status: u16, code: &str, detail: &s
     }
 }
 
-fn check_kept(server: &Server, row: &Row, pattern: &str) {
+fn check_kept(server: &Server, row: &Row, pattern: &str, count: Option<u64>) {
     let reply = row.send(server, "", &[]);
-    assert_eq!((reply.status, reply.text()), (200, r#"{"status":"ok"}"#), "{reply:?}");
+    let said = match count {
+        None => r#"{"status":"ok"}"#.to_owned(),
+        Some(count) => format!(r#"{{"status":"ok","accepted":{count}}}"#),
+    };
+    assert_eq!((reply.status, reply.text()), (200, said.as_str()), "{reply:?}");
     assert_eq!(reply.header("Content-Type"), Some("application/json"));
     check_cors(&reply, None);
     let kept = match pattern.strip_prefix(r#"{"id":"#) {
@@ -270,14 +330,14 @@ fn every_row_of_the_table_holds() {
         }
         let row = Row::parse(&server, number + 1, line);
         let check = std::panic::AssertUnwindSafe(|| match &row.outcome {
-            Outcome::Refused { status, code, detail } => {
-                check_refused(&server, &row, *status, code, detail);
+            Outcome::Refused { status, code, index, detail } => {
+                check_refused(&server, &row, *status, code, *index, detail);
             }
-            Outcome::Kept(pattern) => check_kept(&server, &row, pattern),
+            Outcome::Kept { pattern, count } => check_kept(&server, &row, pattern, *count),
         });
         match &row.outcome {
             Outcome::Refused { .. } => refused += 1,
-            Outcome::Kept(_) => kept += 1,
+            Outcome::Kept { count, .. } => kept += count.unwrap_or(1),
         }
         if std::panic::catch_unwind(check).is_err() {
             failed.push(row.line);
@@ -379,18 +439,178 @@ fn each_record_tells_how_it_came() {
 }
 
 #[test]
-fn methods_that_come_later_are_refused_until_then() {
+fn a_preflight_is_answered_and_stores_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path());
     for kind in ["events", "users"] {
-        let target = server.target(kind, r#"{"type":"x","id":"x"}"#);
-        for method in ["POST", "OPTIONS"] {
-            let reply = request(server.address, method, &target, &[("Content-Length", "0")]);
-            check_problem(&reply, 405, "method_not_allowed", "GET");
-            check_cors(&reply, None);
+        for target in [format!("/v1/{kind}/track"), server.target(kind, r#"{"type":"x","id":"x"}"#)]
+        {
+            let reply = request(server.address, "OPTIONS", &target, &[]);
+            assert_eq!((reply.status, reply.body.len()), (204, 0), "{reply:?}");
+            assert_eq!(reply.header("Allow"), Some(METHODS));
+            assert_eq!(reply.header("Access-Control-Allow-Origin"), Some("*"));
+            let headers = [
+                ("Origin", "https://shop.example"),
+                ("Access-Control-Request-Method", "POST"),
+                ("Access-Control-Request-Headers", "content-type,idempotency-key"),
+                ("Access-Control-Request-Private-Network", "true"),
+            ];
+            let reply = request(server.address, "OPTIONS", &target, &headers);
+            assert_eq!((reply.status, reply.body.len()), (204, 0), "{reply:?}");
+            for (name, value) in [
+                ("Allow-Origin", "https://shop.example"),
+                ("Allow-Credentials", "true"),
+                ("Allow-Methods", METHODS),
+                ("Allow-Headers", "content-type,idempotency-key"),
+                ("Allow-Private-Network", "true"),
+            ] {
+                assert_eq!(
+                    reply.header(&format!("Access-Control-{name}")),
+                    Some(value),
+                    "{reply:?}"
+                );
+            }
+            assert!(reply.header("Vary").is_some_and(|vary| vary.starts_with("Origin")));
+            // It has no body, and says so by its status alone.
+            assert_eq!(reply.header("Content-Length"), None);
         }
     }
     assert!(server.all_events().is_empty());
+    // What isn't for pages isn't allowed to them.
+    let reply =
+        request(server.address, "OPTIONS", "/v1/events", &[("Origin", "https://a.example")]);
+    assert_eq!((reply.status, reply.header("Access-Control-Allow-Origin")), (405, None));
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn packed_bodies_are_unpacked_within_bounds() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let target = format!("/v1/events/track?api_token={}", server.api_token);
+    let send = |media: &str, coding: &str, body: &[u8]| {
+        let headers = [("Content-Type", media), ("Content-Encoding", coding)];
+        post(server.address, &target, &headers, body)
+    };
+    let json = "application/json";
+    let event = |n: usize| format!(r#"{{"type":"packed","n":{n}}}"#);
+    let list = format!("[{}]", (0..1_000).map(event).collect::<Vec<_>>().join(","));
+    let lines = (0..1_000).map(|n| event(n) + "\n").collect::<String>();
+    let form = format!("data={}", escape(&base64(event(7))));
+    let packed = gzip(event(0).as_bytes());
+    for (media, coding, body, said) in [
+        (json, "gzip", packed.clone(), r#"{"status":"ok"}"#),
+        (json, "X-GZIP", gzip(list.as_bytes()), r#"{"status":"ok","accepted":1000}"#),
+        (
+            "application/x-ndjson",
+            "gzip",
+            gzip(lines.as_bytes()),
+            r#"{"status":"ok","accepted":1000}"#,
+        ),
+        ("application/x-www-form-urlencoded", "gzip", gzip(form.as_bytes()), r#"{"status":"ok"}"#),
+        (json, "identity", event(0).into_bytes(), r#"{"status":"ok"}"#),
+    ] {
+        let reply = send(media, coding, &body);
+        assert_eq!((reply.status, reply.text()), (200, said), "{reply:?}");
+    }
+    let stored = server.all_events();
+    let numbers: Vec<_> =
+        stored.iter().map(|one| one["attributes"]["n"].as_u64().unwrap()).collect();
+    let expected: Vec<_> = [0].into_iter().chain(0..1_000).chain(0..1_000).chain([7, 0]).collect();
+    assert_eq!(numbers, expected, "each, and in its order");
+
+    let mib = 1024 * 1024;
+    let most = |bytes: usize| gzip(format!("[{}]", " ".repeat(bytes - 2)).as_bytes());
+    for (coding, body, status, code) in [
+        ("gzip", event(0).into_bytes(), 400, "invalid_json"),
+        ("gzip", packed[..packed.len() - 1].to_vec(), 400, "invalid_json"),
+        ("gzip", [packed.as_slice(), b"x"].concat(), 400, "invalid_json"),
+        ("gzip, gzip", gzip(&packed), 415, "unsupported_media_type"),
+        ("br", packed.clone(), 415, "unsupported_media_type"),
+        ("deflate", packed.clone(), 415, "unsupported_media_type"),
+        // What it unpacks to is what counts: to the last byte that may be, and to one more.
+        ("gzip", most(5 * mib), 400, "missing_data"),
+        ("gzip", most(5 * mib + 1), 413, "payload_too_large"),
+        ("gzip", gzip(&vec![b'['; 500 * mib]), 413, "payload_too_large"),
+    ] {
+        check_problem(&send(json, coding, &body), status, code, None, "");
+    }
+    assert_eq!(server.all_events().len(), stored.len(), "what was refused left a trace");
+}
+
+#[test]
+fn a_batch_is_stored_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let target = |kind: &str| format!("/v1/{kind}/track?api_token={}", server.api_token);
+    let send = |kind: &str, objects: &[String], lines: bool| {
+        let (media, body) = if lines {
+            ("application/x-ndjson", objects.join("\r\n\r\n"))
+        } else {
+            ("application/json", format!("[{}]", objects.join(" , ")))
+        };
+        post(server.address, &target(kind), &[("Content-Type", media)], body.as_bytes())
+    };
+    let event = |n: usize, more: &str| format!(r#"{{"type":"b","n":{n}{more}}}"#);
+    let begin = last_seq(dir.path());
+    for lines in [false, true] {
+        let mut events: Vec<_> = (0..1_000).map(|n| event(n, "")).collect();
+        // The last one of all, or one in between.
+        for (at, bad, status, code) in [
+            (999, event(999, r#","user_id":"""#), 400, "invalid_user_id"),
+            (500, "[1]".to_owned(), 400, "not_an_object"),
+            (500, event(500, ","), 400, "invalid_json"),
+            (
+                3,
+                event(3, &format!(r#","x":"{}""#, "x".repeat(64 * 1024))),
+                413,
+                "payload_too_large",
+            ),
+            (0, r#"{"type":"\u00"}"#.to_owned(), 400, "invalid_json"),
+        ] {
+            let good = std::mem::replace(&mut events[at], bad);
+            check_problem(&send("events", &events, lines), status, code, Some(at as u64), "");
+            events[at] = good;
+        }
+        events.push(event(1_000, ""));
+        check_problem(&send("events", &events, lines), 413, "payload_too_large", None, "1000");
+        assert_eq!(last_seq(dir.path()), begin, "nothing of any of them is kept");
+    }
+    let events: Vec<_> = (0..1_000).map(|n| event(n, "")).collect();
+    let reply = send("events", &events, false);
+    assert_eq!((reply.status, reply.text()), (200, r#"{"status":"ok","accepted":1000}"#));
+    assert_eq!(last_seq(dir.path()), begin + 1_000);
+    // A user may come again and again in one.
+    let users: Vec<_> = (0..10).map(|n| format!(r#"{{"id":"u","n":{n},"k{n}":1.0}}"#)).collect();
+    assert_eq!(send("users", &users, true).text(), r#"{"status":"ok","accepted":10}"#);
+    let user = server.read("/v1/users/u").text().to_owned();
+    assert!(user.contains(r#""attributes":{"n":9,"k0":1.0,"k1":1.0,"#), "{user}");
+    // What a user becomes is looked at too, and takes everything with it.
+    let filler = "x".repeat(40 * 1024);
+    let users: Vec<_> = (0..3).map(|n| format!(r#"{{"id":"full","x{n}":"{filler}"}}"#)).collect();
+    check_problem(&send("users", &users, false), 413, "payload_too_large", Some(1), "");
+    assert_eq!(server.read("/v1/users/full").status, 404);
+}
+
+#[test]
+fn a_pixel_may_be_asked_for_in_a_form() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let data = escape(&base64(GOOD));
+    let headers =
+        [("Content-Type", "application/x-www-form-urlencoded"), ("Origin", "https://shop.example")];
+    let body = format!("image=1&api_token={}&data={data}", server.api_token);
+    let reply = post(server.address, "/v1/events/track", &headers, body.as_bytes());
+    check_pixel(&reply, 200, None);
+    check_cors(&reply, Some("https://shop.example"));
+    let reply = post(server.address, "/v1/events/track", &headers, b"img=1&data=e");
+    check_pixel(&reply, 401, Some("missing_token"));
+    assert_eq!(server.all_events().len(), 1);
 }
 
 #[test]

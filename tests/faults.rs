@@ -11,10 +11,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use support::{base64, escape, request};
-use triggerly::api::Api;
+use triggerly::api::{Api, Door, Rooms};
+use triggerly::client::Proxies;
 use triggerly::commands::{self, Context, Imports};
-use triggerly::http::{Running, Server};
+use triggerly::http::{Limits, Running, Server};
 use triggerly::jobs::Jobs;
+use triggerly::rate;
+use triggerly::refused::Refused;
 use triggerly::store::{Flush, Order, QUEUE_SUBMISSIONS_MAX, Selection, Store, Writer};
 
 type Script = Box<dyn Fn() -> io::Result<()> + Send>;
@@ -44,15 +47,29 @@ impl Whole {
         let flush = Box::new(Scripted(store.flusher(), Box::new(script)));
         let writer = Arc::new(Writer::start(Arc::clone(&store), flush).unwrap());
         let imports = Imports::default();
-        let context = Context { store: &store, writer: &writer, imports: &imports };
+        let refused = Arc::new(Refused::open(store.dir()));
+        let context =
+            Context { store: &store, writer: &writer, imports: &imports, refused: &refused };
         let account = commands::add(&context, "default").unwrap();
         let jobs = Arc::new(Jobs::start().unwrap());
         let exports = Arc::new(Jobs::start_exports().unwrap());
         let stopping = Arc::new(AtomicBool::new(false));
-        let api = Api::new(Arc::clone(&store), Arc::clone(&writer), jobs, exports, stopping);
         let server = Server::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let api = Api::new(Rooms {
+            store: Arc::clone(&store),
+            writer: Arc::clone(&writer),
+            jobs,
+            exports,
+            stopping,
+            refused,
+            door: Arc::new(Door::new(
+                Proxies::default(),
+                rate::Limits { address: None, account: None },
+            )),
+            transport: server.figures(),
+        });
         let address = server.local_addr();
-        let running = Some(server.start(2, Arc::new(api)).unwrap());
+        let running = Some(server.start(2, Limits::default(), Arc::new(api)).unwrap());
         let secret = account.secret_key.unwrap();
         Whole { store, writer, running, address, token: account.api_token, secret }
     }
@@ -139,8 +156,8 @@ fn resident_bytes() -> u64 {
 /// few threads are needed for it.
 #[test]
 fn a_flush_that_takes_two_seconds_makes_callers_wait_or_go_but_never_lies() {
-    const CONNECTIONS: usize = 8;
-    const CALLS_EACH: usize = 1_500;
+    const CONNECTIONS: usize = 100;
+    const CALLS_EACH: usize = 120;
     let dir = tempfile::tempdir().unwrap();
     let slow = Arc::new(AtomicBool::new(false));
     let slow_now = Arc::clone(&slow);

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use triggerly::model::record::Event;
 use triggerly::model::{
-    AccountId, AccountName, ApiToken, Date, Id, SecretHash, Seq, Via, erasure, json,
+    AccountId, AccountName, ApiToken, Date, Id, SecretHash, Seq, Sites, Via, erasure, json,
 };
 use triggerly::store::{
     Draft, Finding, Missing, Order, Pace, RestoreError, Selection, Store, Urgency, Writer,
@@ -45,12 +45,13 @@ fn pace() -> Pace<'static> {
 
 fn user(account: AccountId, id: &str, patch: &str) -> Draft {
     let patch = json::parse_object(patch, 32).expect("an object");
-    Draft::user(account, Via::Public, Id::new(id).expect("an id"), patch, NOW)
+    Draft::user(account, Via::Public, &Id::new(id).expect("an id"), &patch, None, NOW)
 }
 
 fn event(account: AccountId, kind: &str, user_id: Option<&str>, attributes: &str) -> Draft {
     let date = Date::from_millis(NOW.millis() - 1_000);
-    let event = Event { account, via: Via::Secret, kind, user_id, date, attributes };
+    let context = user_id.map(|_| r#"{"page":"https://a.example/"}"#);
+    let event = Event { account, via: Via::Secret, kind, user_id, date, attributes, context };
     Draft::event(event, NOW)
 }
 
@@ -85,7 +86,11 @@ fn make(dir: &Path) {
     compact();
     submit(vec![user(one, "zoe", r#"{"plan":"pro"}"#), user(two, "max", "{}")]);
     submit((0..4).map(|n| event(one, "tick", Some("late"), &format!(r#"{{"n":{n}}}"#))).collect());
-    submit(vec![event(two, "tick", None, "{}"), Draft::retention(two, Some(30), NOW)]);
+    submit(vec![
+        event(two, "tick", None, "{}"),
+        Draft::retention(two, Some(30), NOW),
+        Draft::sites(two, Sites::new(["*.example.com"]).ok(), NOW),
+    ]);
     let scope = erasure::Scope::Events {
         kind: Some(erasure::Digest::of_kind(one, "view")),
         user_id: None,
@@ -117,7 +122,7 @@ fn read(store: &Store) -> Result<(Vec<String>, Missing), triggerly::store::Error
 
 fn verify(store: &Store) -> Result<Vec<Finding>, triggerly::store::Error> {
     let mut findings = Vec::new();
-    store.verify(&pace(), &mut |finding| findings.push(finding))?;
+    store.verify(NOW, &pace(), &mut |finding| findings.push(finding))?;
     Ok(findings)
 }
 
@@ -286,9 +291,13 @@ fn made() -> (tempfile::TempDir, Files, Vec<String>) {
     assert_eq!(missing, Missing::default());
     drop(store);
     // What is compared holds something of everything.
-    for part in
-        ["zoe", "1234567890123456789012345678901234567890", "Zoë ☕", "retention_days: Some(30)"]
-    {
+    for part in [
+        "zoe",
+        "1234567890123456789012345678901234567890",
+        "Zoë ☕",
+        "retention_days: Some(30)",
+        "*.example.com",
+    ] {
         assert!(before.iter().any(|line| line.contains(part)), "{part}: {before:#?}");
     }
     assert!(!before.iter().any(|line| line.contains("gone")), "{before:#?}");

@@ -9,11 +9,15 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use support::furnished::text;
 use support::server::verb;
 use support::{Server, request};
+use triggerly::model::erasure::Digest;
+use triggerly::model::{AccountId, Date};
 use triggerly::store::segment::{Segment, SegmentError};
+use triggerly::store::{Directory, Draft, Receipt, Store, Submission, Writer};
 
 /// A store that is kept.
 struct Sample {
@@ -71,7 +75,24 @@ const SECOND: Sample = Sample {
     holes: 4,
 };
 
-const SAMPLES: [Sample; 2] = [FIRST, SECOND];
+/// The first with contexts, keys of submissions and sites: one segment, and the rest in the hot end.
+const THIRD: Sample = Sample {
+    name: "store-3",
+    secret_key: "sk_8f14e45fceea167a5a36dedd4bea2543aab3238922bcc25a6f606eb525ffdc56",
+    api_token: "5be11e4d3c2a40f1b6d7e8f90a1b2c3d",
+    accounts: "name=default\napi_token=5be11e4d3c2a40f1b6d7e8f90a1b2c3d\n\
+               sites=shop.example.com *.shop.example.com\n\n\
+               name=second shop\napi_token=0c9d8e7f6a5b4c3d2e1f00112233aabb\n",
+    user: r#"{"id":"zoe@example.com","email":"zoe@example.com","attributes":{"name":"Zoë","plan":"pro","address":{"city":"Zürich"}},"created_at":"2026-11-24T12:00:02.000Z","updated_at":"2026-11-24T12:00:30.000Z"}"#,
+    purchase: r#"{"seq":5,"type":"purchase","user_id":"zoe@example.com","date":"2001-07-04T19:08:56.000Z","received_at":"2026-11-24T12:00:03.000Z","attributes":{"item":"Tea ☕","price":1.0,"big":1234567890123456789012345678901234567890},"context":{"page":"https://shop.example.com/tea?q=☕","browser":"Firefox","visitor":"6f1d2c"},"via":"public"}"#,
+    ticks: &[6..=10, 12..=16],
+    others: &[],
+    second: &[17],
+    last_seq: 17,
+    holes: 0,
+};
+
+const SAMPLES: [Sample; 3] = [FIRST, SECOND, THIRD];
 
 fn kept(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/format").join(name)
@@ -138,7 +159,7 @@ fn every_format_is_opened_and_goes_on() {
         let below = tempfile::tempdir().unwrap();
         let dir = sample.unpack(below.path());
         sample.assert_held(&dir);
-        assert_eq!(fs::read_to_string(dir.join("FORMAT")).unwrap(), "triggerly store 2\n");
+        assert_eq!(fs::read_to_string(dir.join("FORMAT")).unwrap(), "triggerly store 3\n");
         assert_eq!(line(&done(&dir, &["stats"]), "last_seq"), sample.last_seq);
         let verified = done(&dir, &["verify"]);
         assert_eq!(line(&verified, "damaged"), 0, "{verified}");
@@ -171,6 +192,28 @@ fn every_format_is_opened_and_goes_on() {
     }
 }
 
+/// What was stored under a key is known by it, in the hot end, sealed, and in a state that is built anew.
+#[test]
+fn keys_are_still_known() {
+    let below = tempfile::tempdir().unwrap();
+    let dir = THIRD.unpack(below.path());
+    let account = AccountId(1);
+    let next_day = Date::parse("2026-11-25T12:00:00Z").unwrap();
+    for rebuild in [false, true] {
+        let directory = Directory::lock(&dir).unwrap();
+        let open = if rebuild { Store::rebuild_in } else { Store::open_in };
+        let store = Arc::new(open(directory).unwrap());
+        let writer = Writer::start(Arc::clone(&store), store.flusher()).unwrap();
+        for (key, first_seq, count) in [("order 1", 5, 1), ("ticks", 6, 5), ("more ticks", 12, 5)] {
+            let drafts = vec![Draft::retention(account, None, next_day)];
+            let key = Digest::of_idempotency_key(account, key);
+            let receipt = writer.submit_and_wait(Submission::once(drafts, key));
+            assert_eq!(receipt, Ok(Receipt { first_seq, count }));
+        }
+        assert_eq!(store.last_seq(), THIRD.last_seq);
+    }
+}
+
 #[test]
 fn every_format_is_backed_up_as_it_is() {
     for sample in SAMPLES {
@@ -189,7 +232,7 @@ fn every_format_is_backed_up_as_it_is() {
 fn what_is_newer_is_refused_and_left_alone() {
     let below = tempfile::tempdir().unwrap();
     let dir = SECOND.unpack(below.path());
-    fs::write(dir.join("FORMAT"), "triggerly store 3\n").unwrap();
+    fs::write(dir.join("FORMAT"), "triggerly store 4\n").unwrap();
     let all = || {
         let mut all: Vec<(PathBuf, Vec<u8>)> = Vec::new();
         let mut dirs = vec![dir.clone()];
@@ -217,7 +260,7 @@ fn what_is_newer_is_refused_and_left_alone() {
         let output = verb(&dir, arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
         let said = text(&output.stderr);
-        assert!(said.contains("newer triggerly (format 3, this program knows 2)"), "{said}");
+        assert!(said.contains("newer triggerly (format 4, this program knows 3)"), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
     }
     assert!(all() == before, "nothing has changed");
@@ -228,11 +271,11 @@ fn what_is_newer_is_refused_and_left_alone() {
     let key = b"triggerly.format\x18\x011";
     let at = bytes.windows(key.len()).position(|window| window == key).expect("the format");
     assert!(Segment::open(&kept("segment-1.parquet"), None).is_ok());
-    bytes[at + key.len() - 1] = b'2';
+    bytes[at + key.len() - 1] = b'3';
     fs::write(&path, bytes).unwrap();
     match Segment::open(&path, None) {
-        Err(error @ SegmentError::Newer { found: 2, .. }) => {
-            assert!(error.to_string().contains("newer triggerly (segment format 2"), "{error}");
+        Err(error @ SegmentError::Newer { found: 3, .. }) => {
+            assert!(error.to_string().contains("newer triggerly (segment format 3"), "{error}");
         }
         other => panic!("{:?}", other.err()),
     }

@@ -354,6 +354,7 @@ fn a_flush_that_hangs_ends_the_process_where_the_disk_is_full_and_only_there() {
         user_id: None,
         date: Date::from_millis(0),
         attributes: "{}",
+        context: None,
     };
     let draft = Draft::event(event, Date::from_millis(0));
     writer.submit(vec![draft], Done::new(move |outcome| done.send(outcome).expect("it waits")));

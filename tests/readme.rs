@@ -160,6 +160,42 @@ fn ruby() {
     });
 }
 
+#[test]
+#[ignore = "needs gzip and curl"]
+fn batches() {
+    for sample in samples("shell") {
+        let (server, sample, dir) = serve(&sample);
+        let lines = "{\"type\":\"line\",\"n\":1}\n{\"type\":\"line\",\"n\":2.0}\n";
+        std::fs::write(dir.path().join("events.jsonl"), lines).unwrap();
+        let mut command = Command::new("sh");
+        let answer = run(command.args(["-e", "-c", &sample]).current_dir(dir.path()), "");
+        assert_eq!(answer, r#"{"status":"ok","accepted":2}"#.repeat(2));
+        let events = [
+            json!({"type": "purchase", "item": "Tea ☕", "price": 9.5}),
+            json!({"type": "purchase", "item": "Cup", "price": 4}),
+            json!({"type": "line", "n": 1}),
+            serde_json::from_str(r#"{"type":"line","n":2.0}"#).unwrap(),
+        ];
+        assert_eq!(kept(&server).1, events);
+    }
+}
+
+#[test]
+#[ignore = "needs chromium"]
+fn beacons() {
+    for sample in samples("javascript") {
+        let (server, sample, _dir) = serve(&sample);
+        let leave = "onload = () => { location = 'about:blank' }";
+        browse(&site(format!("<!doctype html><script>\n{sample}{leave}</script>")));
+        let events = kept(&server).1;
+        assert_eq!(events.len(), 1, "{events:?}");
+        assert_eq!(
+            (&events[0]["type"], events[0]["seconds"].is_u64()),
+            (&json!("page left"), true)
+        );
+    }
+}
+
 /// The samples of programs would pass if nothing were compared; this one lies.
 #[test]
 fn what_a_sample_does_not_send_is_missed() {

@@ -68,14 +68,16 @@ fn segments(dir: &Path) -> Vec<Vec<Value>> {
             let seq = rows.len() as Seq * 2 + 1;
             let via = [Via::Public, Via::Secret, Via::Import][rows.len() % 3];
             let (received_at, row);
+            let mut context = None;
             if rows.len() % 10 == 9 {
                 let (id, mut patch) = users.next().expect("there are enough");
                 if rows.len() % 100 == 99 {
                     patch = ODD[rows.len() / 100 % ODD.len()].to_owned();
                 }
                 received_at = Date::from_millis(1_767_225_600_000 + seq as i64);
-                let change = UserPatch { account: ACCOUNT, via, id: &id, patch: &patch };
-                let record = Record { received_at, change: Change::User(change) };
+                let change =
+                    UserPatch { account: ACCOUNT, via, id: &id, patch: &patch, context: None };
+                let record = Record { received_at, change: Change::User(change), keyed: None };
                 writer.put(seq, &record).expect("it fits");
                 row = (Value::Null, "user", Value::Null, json!(id), patch);
             } else {
@@ -84,6 +86,7 @@ fn segments(dir: &Path) -> Vec<Vec<Value>> {
                     event.attributes = ODD[rows.len() / 100 % ODD.len()].to_owned();
                 }
                 received_at = Date::from_millis(event.date + 1234);
+                context = (rows.len() % 3 == 0).then(|| format!(r#"{{"visitor":"{seq}"}}"#));
                 let change = Event {
                     account: ACCOUNT,
                     via,
@@ -91,8 +94,9 @@ fn segments(dir: &Path) -> Vec<Vec<Value>> {
                     user_id: event.user_id.as_deref(),
                     date: Date::from_millis(event.date),
                     attributes: &event.attributes,
+                    context: context.as_deref(),
                 };
-                let record = Record { received_at, change: Change::Event(change) };
+                let record = Record { received_at, change: Change::Event(change), keyed: None };
                 writer.put(seq, &record).expect("it fits");
                 row = (
                     json!(event.date),
@@ -112,7 +116,7 @@ fn segments(dir: &Path) -> Vec<Vec<Value>> {
                 of_type,
                 user_id,
                 json!(attributes),
-                Value::Null,
+                json!(context),
                 json!(via.name()),
             ]);
         }
@@ -170,6 +174,7 @@ fn other_programs_open_what_is_written_and_write_what_is_understood() {
                     row.kind,
                     row.user_id,
                     row.attributes,
+                    row.context,
                     row.via
                 ]),
             ));
@@ -179,7 +184,7 @@ fn other_programs_open_what_is_written_and_write_what_is_understood() {
         back.sort_by_key(|(seq, _)| *seq);
         assert_eq!(back.len(), rows.len(), "{program}");
         for ((seq, back), row) in back.iter().zip(&rows) {
-            let row = [1, 2, 4, 5, 6, 7, 9].map(|column| row[column].clone());
+            let row = [1, 2, 4, 5, 6, 7, 8, 9].map(|column| row[column].clone());
             assert_eq!(*back, json!(row), "{program}: seq {seq:?}");
         }
     }

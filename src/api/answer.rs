@@ -30,13 +30,20 @@ pub(super) fn problem(reject: &Reject) -> Response {
     with_hints(Response::new(reject.code.status(), "application/problem+json", body), reject)
 }
 
-/// The headers that a refusal's status asks for, whatever its body.
+/// The headers that a refusal's status asks for, whatever its body; and why it refuses, for the records.
 pub(super) fn with_hints(response: Response, reject: &Reject) -> Response {
-    match (reject.code, reject.code.retry_after_seconds()) {
+    let detail = match reject.index {
+        Some(index) => format!("object {index}: {}", reject.detail),
+        None => reject.detail.clone(),
+    };
+    let response = response.with_reason(reject.code.name(), detail);
+    let seconds = reject.retry_after_seconds.or(reject.code.retry_after_seconds());
+    match (reject.code, seconds) {
         (_, Some(seconds)) => response.with_header("Retry-After", seconds.to_string()),
         (Code::MissingToken | Code::UnknownToken, _) => {
             response.with_header("WWW-Authenticate", "Bearer")
         }
+        (Code::UnsupportedMediaType, _) => response.with_header("Accept-Encoding", "gzip"),
         _ => response,
     }
 }

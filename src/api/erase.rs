@@ -12,12 +12,13 @@ use serde::Serialize;
 
 use super::query::Params;
 use super::read::Question;
-use super::{Api, answer};
+use super::{Api, Reply, answer};
 use crate::clock;
 use crate::erasing::{Count, Target};
-use crate::http::{Answer, Request, Response};
+use crate::http::{Request, Response};
 use crate::ingest::{Code, Reject};
 use crate::model::{AccountId, Id};
+use crate::refused::Refused;
 use crate::store::{Done, Store, Writer};
 use crate::view::is_zero;
 
@@ -42,7 +43,7 @@ struct Order {
 
 impl Api {
     /// Checks who calls and what for, and has it done by a job.
-    pub(super) fn erase(&self, question: &Question, request: &Request, answer: Answer) {
+    pub(super) fn erase(&self, question: &Question, request: &Request, answer: Reply) {
         let checked = self.reader(request).and_then(|principal| {
             Ok((Order::of(question, request, principal.account)?, self.room()?))
         });
@@ -51,7 +52,11 @@ impl Api {
             Ok((order, room)) => {
                 let (store, writer) = (Arc::clone(&self.store), Arc::clone(&self.writer));
                 let stopping = Arc::clone(&self.stopping);
-                room.put(move || order.carry_out(&store, &writer, &stopping, answer));
+                let records = Arc::clone(&self.records);
+                room.put(move || match order.forget_refused(&records.refused) {
+                    Ok(()) => order.carry_out(&store, &writer, &stopping, answer),
+                    Err(reject) => answer.send(&answer::problem(&reject)),
+                });
             }
         }
     }
@@ -84,8 +89,26 @@ impl Order {
         Ok(Order { target, dry_run: params.dry_run()? })
     }
 
+    /// Forgets the account's refused calls: they may quote what is to be gone, if it was never taken too.
+    fn forget_refused(&self, refused: &Refused) -> Result<(), Reject> {
+        if self.dry_run {
+            return Ok(());
+        }
+        let account = match &self.target {
+            Target::User { account, .. } => *account,
+            Target::Events(filter) => filter.account,
+        };
+        refused.forget(account).map_err(|error| {
+            log::error!("refused calls can't be forgotten: {error}");
+            Reject::new(
+                Code::StorageFailed,
+                "the server can't take files away; its owner has to look into its log",
+            )
+        })
+    }
+
     /// Counts, erases if there is anything to, and answers.
-    fn carry_out(self, store: &Store, writer: &Writer, stopping: &AtomicBool, answer: Answer) {
+    fn carry_out(self, store: &Store, writer: &Writer, stopping: &AtomicBool, answer: Reply) {
         let Order { target, dry_run } = self;
         let reject = match target.count(store, &|| !stopping.load(SeqCst)) {
             Err(error) => answer::unreadable(&error),

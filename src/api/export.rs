@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::query::Params;
-use super::{Api, answer};
+use super::{Api, Reply, answer};
 use crate::export::{self, Exported, Format, Wanted};
-use crate::http::{Answer, Method, Request, Response, Stream};
+use crate::http::{Method, Request, Response, Stream};
 use crate::ingest::{Code, Reject};
 use crate::jobs::EXPORTS_MAX;
 use crate::model::AccountId;
 
 impl Api {
     /// Checks who asks and for what, and has it streamed by a thread of its own.
-    pub(super) fn export(&self, request: &Request, answer: Answer) {
+    pub(super) fn export(&self, request: &Request, answer: Reply) {
         if request.method != Method::Get {
             let refuse = answer::method_not_allowed(request.method, "GET", answer::problem);
             return answer.send(&refuse);
@@ -28,11 +28,6 @@ impl Api {
             Ok(plan) => plan,
             Err(reject) => return answer.send(&answer::problem(&reject)),
         };
-        if !answer.can_stream() {
-            let detail =
-                "an export takes no body; leave out `Content-Length` and what it announces";
-            return answer.send(&answer::problem(&Reject::new(Code::PayloadTooLarge, detail)));
-        }
         let Some(room) = self.exports.room() else {
             let reject = if self.is_stopping() {
                 stopping()

@@ -2,11 +2,17 @@
 //! know sled.
 
 mod answer;
+mod door;
 mod erase;
 mod export;
+mod figures;
 mod health;
+mod metrics;
+mod openapi;
 mod query;
 mod read;
+mod refused;
+mod reply;
 mod track;
 
 use std::sync::Arc;
@@ -15,13 +21,39 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use percent_encoding::percent_decode_str;
 
 use crate::auth::{self, Principal};
-use crate::http::{Answer, Handler, Method, Request};
+use crate::http::limits::HEADER_LINES_MAX;
+use crate::http::{self, Answer, Fault, Handler, Method, Request, Response};
 use crate::ingest::{Code, Kind, Reject};
 use crate::jobs::Jobs;
 use crate::model::Via;
-use crate::model::limits::{HEADERS_BYTES_MAX, TARGET_BYTES_MAX};
+use crate::model::limits::{BODY_BYTES_MAX, HEADERS_BYTES_MAX, TARGET_BYTES_MAX};
+use crate::refused::Refused;
 use crate::store::{Store, Writer};
+use figures::Figures;
 use read::Question;
+use reply::{Records, Reply};
+
+pub use door::Door;
+
+/// What the calls work with.
+pub struct Rooms {
+    /// To read.
+    pub store: Arc<Store>,
+    /// To change.
+    pub writer: Arc<Writer>,
+    /// Threads for questions.
+    pub jobs: Arc<Jobs>,
+    /// Threads for exports.
+    pub exports: Arc<Jobs>,
+    /// Set when the server is about to end.
+    pub stopping: Arc<AtomicBool>,
+    /// Where refused calls are kept for their owners.
+    pub refused: Arc<Refused>,
+    /// What is asked of each call first.
+    pub door: Arc<Door>,
+    /// What the transport counts.
+    pub transport: Arc<http::Figures>,
+}
 
 /// Everything that answers requests.
 pub struct Api {
@@ -30,6 +62,9 @@ pub struct Api {
     jobs: Arc<Jobs>,
     exports: Arc<Jobs>,
     stopping: Arc<AtomicBool>,
+    records: Arc<Records>,
+    door: Arc<Door>,
+    transport: Arc<http::Figures>,
 }
 
 /// Where a path leads.
@@ -38,7 +73,10 @@ enum Route {
     Track(Kind),
     Read(Question),
     Export,
+    Refused,
     Health,
+    Metrics,
+    Description,
     Nowhere,
 }
 
@@ -52,7 +90,10 @@ impl Route {
             "/v1/users" => Route::Read(Question::Users),
             "/v1/stats" => Route::Read(Question::Stats),
             "/v1/export" => Route::Export,
+            "/v1/refused" => Route::Refused,
+            "/metrics" => Route::Metrics,
             "/healthz" => Route::Health,
+            "/openapi.json" => Route::Description,
             _ => match path.strip_prefix("/v1/users/") {
                 // A user called `track` is reached as `%74rack`.
                 Some(id) if !id.is_empty() && !id.contains('/') => {
@@ -65,41 +106,39 @@ impl Route {
     }
 }
 
+impl Route {
+    /// What figures call it: one of few words, whatever the path was.
+    fn name(&self) -> &'static str {
+        match self {
+            Route::Track(Kind::Event) => "events_track",
+            Route::Track(Kind::User) => "users_track",
+            Route::Read(Question::User(_)) => "user",
+            Route::Read(Question::Users) => "users",
+            Route::Read(Question::Events) => "events",
+            Route::Read(Question::Stats) => "stats",
+            Route::Export => "export",
+            Route::Refused => "refused",
+            Route::Health => "healthz",
+            Route::Metrics => "metrics",
+            Route::Description => "openapi",
+            Route::Nowhere => "nowhere",
+        }
+    }
+}
+
 impl Api {
-    /// Puts it together. `stopping` is set when the server is about to end.
+    /// Puts it together.
     #[must_use]
-    pub fn new(
-        store: Arc<Store>,
-        writer: Arc<Writer>,
-        jobs: Arc<Jobs>,
-        exports: Arc<Jobs>,
-        stopping: Arc<AtomicBool>,
-    ) -> Api {
-        Api { store, writer, jobs, exports, stopping }
+    pub fn new(rooms: Rooms) -> Api {
+        let Rooms { store, writer, jobs, exports, stopping, refused, door, transport } = rooms;
+        let records = Arc::new(Records { figures: Figures::default(), refused });
+        Api { store, writer, jobs, exports, stopping, records, door, transport }
     }
 
-    /// Who calls, by the `Authorization` header or else by `api_token` in the query. A header that
-    /// isn't Bearer is none.
-    fn credential<'r>(request: &'r Request, in_query: bool) -> Option<std::borrow::Cow<'r, str>> {
-        let from_query = || request.query().get("api_token").filter(|token| !token.is_empty());
-        let from_header = || {
-            let (scheme, token) = request.header("authorization")?.trim().split_once(' ')?;
-            let token = token.trim();
-            (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token.into())
-        };
-        if in_query { from_query().or_else(from_header) } else { from_header() }
-    }
-
-    fn principal(&self, request: &Request, in_query: bool) -> Result<Principal, Reject> {
-        let credential = Api::credential(request, in_query).ok_or_else(|| {
-            let how = if in_query {
-                "give `api_token=…` in the query, or the header `Authorization: Bearer …`"
-            } else {
-                "give the header `Authorization: Bearer …` with the account's secret_key"
-            };
-            Reject::new(Code::MissingToken, how)
-        })?;
-        auth::identify(&self.store.accounts(), &credential).ok_or_else(|| {
+    /// Who calls; `how` tells those without a credential to give one.
+    fn principal(&self, credential: Option<&str>, how: &str) -> Result<Principal, Reject> {
+        let credential = credential.ok_or_else(|| Reject::new(Code::MissingToken, how))?;
+        auth::identify(&self.store.accounts(), credential).ok_or_else(|| {
             Reject::new(
                 Code::UnknownToken,
                 "no account has this token or key; was it rotated? `triggerly account show` tells \
@@ -110,7 +149,10 @@ impl Api {
 
     /// Who reads: only a `secret_key` may.
     fn reader(&self, request: &Request) -> Result<Principal, Reject> {
-        let principal = self.principal(request, false)?;
+        let principal = self.principal(
+            bearer(request),
+            "give the header `Authorization: Bearer …` with the account's secret_key",
+        )?;
         if principal.via == Via::Secret {
             return Ok(principal);
         }
@@ -124,9 +166,17 @@ impl Api {
 impl Handler for Api {
     fn handle(&self, request: Request, answer: Answer) {
         let route = Route::of(request.path());
-        if let Some(reject) = too_large(&request) {
+        let mut answer = Reply::new(&request, &route, answer, &self.records);
+        if let Some(reject) = self.turned_away(&request, &route) {
             return match route {
-                Route::Track(_) => track::refuse(&request, &reject, answer),
+                Route::Track(_) => {
+                    let token = request.query().get("api_token");
+                    let token = token.as_deref().or_else(|| bearer(&request));
+                    if let Ok(principal) = self.principal(token, "") {
+                        answer.belongs_to(principal.account);
+                    }
+                    track::refuse(&request, &reject, answer);
+                }
                 _ => answer.send(&answer::problem(&reject)),
             };
         }
@@ -139,13 +189,76 @@ impl Handler for Api {
             }
             Route::Read(question) => self.read(question, request, answer),
             Route::Export => self.export(&request, answer),
+            Route::Refused => answer.send(&self.last_refused(&request)),
+            Route::Metrics => answer.send(&self.metrics(&request)),
             Route::Health => answer.send(&self.health(&request)),
+            Route::Description => answer.send(&openapi::description(&request)),
             Route::Nowhere => answer.send(&answer::problem(&Reject::new(
                 Code::NotFound,
                 "there is nothing at this path; tracking is at /v1/events/track and /v1/users/track",
             ))),
         }
     }
+
+    fn refuse(&self, fault: Fault, request: Option<&Request>) -> Response {
+        let reject = reject(fault);
+        match request {
+            Some(request) if !matches!(Route::of(request.path()), Route::Track(_)) => {
+                answer::problem(&reject)
+            }
+            // Without a head it may have been a tracking call, so any page may read why it failed.
+            Some(request) => track::refusal(request, &reject),
+            None => answer::problem(&reject).with_header("Access-Control-Allow-Origin", "*"),
+        }
+    }
+}
+
+/// What the transport refuses, in the terms of these calls.
+fn reject(fault: Fault) -> Reject {
+    match fault {
+        Fault::Malformed(why) => Reject::new(
+            Code::BadRequest,
+            format!("this can't be read as one HTTP request (RFC 9112): {why}"),
+        ),
+        Fault::Version => {
+            Reject::new(Code::VersionNotSupported, "this server speaks HTTP/1.1 and HTTP/1.0")
+        }
+        Fault::LineTooLong => Reject::new(
+            Code::UriTooLong,
+            format!("the address has more than {TARGET_BYTES_MAX} bytes, which is the most"),
+        ),
+        Fault::HeadersTooLarge => Reject::new(
+            Code::HeadersTooLarge,
+            format!(
+                "the headers are more than {HEADERS_BYTES_MAX} bytes or {HEADER_LINES_MAX} lines, which is \
+                 the most"
+            ),
+        ),
+        Fault::BodyTooLarge => Reject::new(
+            Code::PayloadTooLarge,
+            format!(
+                "the body has more than {BODY_BYTES_MAX} bytes, which is the most; send it in parts"
+            ),
+        ),
+        Fault::Late => Reject::new(
+            Code::RequestTimeout,
+            "the request was not there in time; send it at once when it is begun",
+        ),
+        Fault::Overloaded => Reject::new(
+            Code::Overloaded,
+            "more is arriving than can be handled; try again in a moment",
+        ),
+        Fault::Stopping => {
+            Reject::new(Code::ShuttingDown, "the server is stopping; try again in a moment")
+        }
+    }
+}
+
+/// The credential of the `Authorization` header. One that isn't Bearer is none.
+fn bearer(request: &Request) -> Option<&str> {
+    let (scheme, token) = request.header("authorization")?.trim().split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
 fn too_large(request: &Request) -> Option<Reject> {
@@ -168,6 +281,14 @@ fn too_large(request: &Request) -> Option<Reject> {
 }
 
 impl Api {
+    /// Why a request isn't looked at any further.
+    fn turned_away(&self, request: &Request, route: &Route) -> Option<Reject> {
+        // Who watches the server has to be told whatever else comes from there.
+        let is_counted = *route != Route::Health;
+        let counted = if is_counted { self.door.call(self.door.client(request)) } else { Ok(()) };
+        counted.err().or_else(|| too_large(request))
+    }
+
     fn is_stopping(&self) -> bool {
         self.stopping.load(SeqCst)
     }
@@ -193,7 +314,10 @@ mod tests {
             ("/v1/events", Route::Read(Question::Events)),
             ("/v1/stats", Route::Read(Question::Stats)),
             ("/v1/export", Route::Export),
+            ("/v1/refused", Route::Refused),
+            ("/metrics", Route::Metrics),
             ("/healthz", Route::Health),
+            ("/openapi.json", Route::Description),
             ("/V1/events", Route::Nowhere),
             ("", Route::Nowhere),
             ("/", Route::Nowhere),
@@ -205,22 +329,18 @@ mod tests {
 
     #[test]
     fn credentials() {
-        let header =
-            |value: &str| Request::new(Method::Get, "/").with_header("Authorization", value);
-        let found = |request: &Request, in_query| {
-            Api::credential(request, in_query).map(std::borrow::Cow::into_owned)
-        };
-        assert_eq!(found(&header("Bearer x"), false).as_deref(), Some("x"));
-        assert_eq!(found(&header("bearer  x "), false).as_deref(), Some("x"));
-        for none in ["Basic x", "Bearer", "Bearer  ", "", "x"] {
-            assert_eq!(found(&header(none), false), None, "{none:?}");
+        for (value, expected) in [
+            ("Bearer x", Some("x")),
+            ("bearer  x ", Some("x")),
+            ("Basic x", None),
+            ("Bearer", None),
+            ("Bearer  ", None),
+            ("", None),
+            ("x", None),
+        ] {
+            let request = Request::new(Method::Get, "/").with_header("Authorization", value);
+            assert_eq!(bearer(&request), expected, "{value:?}");
         }
-        let both =
-            Request::new(Method::Get, "/?api_token=q").with_header("Authorization", "Bearer h");
-        assert_eq!(found(&both, true).as_deref(), Some("q"));
-        assert_eq!(found(&both, false).as_deref(), Some("h"));
-        let empty =
-            Request::new(Method::Get, "/?api_token=").with_header("Authorization", "Bearer h");
-        assert_eq!(found(&empty, true).as_deref(), Some("h"));
+        assert_eq!(bearer(&Request::new(Method::Get, "/?api_token=q")), None);
     }
 }

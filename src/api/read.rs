@@ -17,8 +17,8 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::query::Params;
-use super::{Api, answer};
-use crate::http::{Answer, Method, Request, Response};
+use super::{Api, Reply, answer};
+use crate::http::{Method, Request, Response};
 use crate::ingest::{Code, Reject};
 use crate::jobs::Room;
 use crate::model::{AccountId, Change, Date, Seq, User};
@@ -56,7 +56,7 @@ impl Question {
 
 impl Api {
     /// Checks who asks, and has the question answered by a job.
-    pub(super) fn read(&self, question: Question, request: Request, answer: Answer) {
+    pub(super) fn read(&self, question: Question, request: Request, answer: Reply) {
         if request.method != Method::Get {
             let allowed = question.methods();
             let refuse = answer::method_not_allowed(request.method, allowed, answer::problem);

@@ -22,6 +22,7 @@ enum Verb {
     List(List),
     Show(Show),
     Rotate(Rotate),
+    Sites(Sites),
 }
 
 /// Makes an account and shows its api_token and, this once, its secret_key.
@@ -92,6 +93,38 @@ struct Rotate {
     data: Option<PathBuf>,
 }
 
+/// Shows where an account takes calls of browsers from, or sets it: calls from other sites are refused then.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "sites")]
+struct Sites {
+    /// the account's name
+    #[argh(positional)]
+    name: String,
+
+    /// the hosts, as in www.example.com or *.example.com for all below it; off: from anywhere
+    #[argh(positional, arg_name = "host|off")]
+    hosts: Vec<String>,
+
+    /// one JSON object instead of lines
+    #[argh(switch)]
+    json: bool,
+
+    /// the directory that holds everything (default: data/store)
+    #[argh(option)]
+    data: Option<PathBuf>,
+}
+
+impl Sites {
+    /// What is to be changed, if anything.
+    fn change(hosts: Vec<String>) -> Option<Vec<String>> {
+        match hosts.as_slice() {
+            [] => None,
+            [off] if off == "off" => Some(Vec::new()),
+            _ => Some(hosts),
+        }
+    }
+}
+
 fn credential(text: &str) -> Result<Credential, String> {
     match text {
         "token" => Ok(Credential::Token),
@@ -111,6 +144,10 @@ impl Account {
             }
             Verb::Rotate(Rotate { name, only, json, data }) => {
                 (Command::AccountRotate { name, only, json }, data, false)
+            }
+            Verb::Sites(Sites { name, hosts, json, data }) => {
+                let change = Sites::change(hosts);
+                (Command::AccountSites { name, change, json }, data, false)
             }
         };
         run_command(&data_dir(data), &command, make)

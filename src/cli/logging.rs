@@ -2,7 +2,10 @@
 
 use std::io::Write;
 
+use log::LevelFilter;
+use log::kv::{self, Key, VisitSource};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::clock;
 use crate::config::LogConfig;
@@ -13,22 +16,50 @@ struct Line<'a> {
     level: &'a str,
     target: &'a str,
     message: String,
+    #[serde(flatten)]
+    fields: Fields,
+}
+
+/// What a line says beside its message, for programs.
+#[derive(Default, Serialize)]
+#[serde(transparent)]
+struct Fields(Map<String, Value>);
+
+impl<'kvs> VisitSource<'kvs> for Fields {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: kv::Value<'kvs>) -> Result<(), kv::Error> {
+        let json = match (value.to_u64(), value.to_f64()) {
+            (Some(number), _) => number.into(),
+            (None, Some(number)) => number.into(),
+            (None, None) => value.to_string().into(),
+        };
+        self.0.insert(key.to_string(), json);
+        Ok(())
+    }
 }
 
 /// Logs what `config` asks for from now on; panics too, with their place.
 pub(super) fn start(config: LogConfig) {
     let mut builder = env_logger::Builder::new();
-    // The engines tell of their inner life at these levels, which is for their makers.
+    // The engines tell of their inner life at these levels, which is for their makers. The only error
+    // that tiny_http's has to tell is that nobody can connect to it any more, as it should be.
     builder
         .filter_level(config.level)
-        .filter_module("sled", config.level.min(log::LevelFilter::Warn))
-        .filter_module("tiny_http", config.level.min(log::LevelFilter::Warn));
+        .filter_module("sled", config.level.min(LevelFilter::Warn))
+        .filter_module("tiny_http", LevelFilter::Off)
+        // Asked for or not, whatever else is logged.
+        .filter_module("access", if config.access { LevelFilter::Info } else { LevelFilter::Off });
     builder.format(move |out, record| {
+        let mut fields = Fields::default();
+        if config.json {
+            // Gathering them can't fail.
+            let _ = record.key_values().visit(&mut fields);
+        }
         let line = Line {
             time: clock::now().to_string(),
             level: record.level().as_str(),
             target: record.target(),
             message: record.args().to_string(),
+            fields,
         };
         if config.json {
             serde_json::to_writer(&mut *out, &line)?;

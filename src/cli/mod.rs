@@ -6,9 +6,11 @@ mod delete;
 mod export;
 mod import;
 mod logging;
+mod refused;
 mod retention;
 mod serve;
 mod stats;
+mod systemd;
 mod upkeep;
 
 use std::ffi::OsString;
@@ -47,11 +49,13 @@ enum Verb {
     Retention(retention::Retention),
     Import(import::Import),
     Stats(stats::Stats),
+    Refused(refused::Refused),
     Compact(upkeep::Compact),
     Verify(upkeep::Verify),
     Rebuild(upkeep::Rebuild),
     Backup(backup::Backup),
     Restore(backup::Restore),
+    Systemd(systemd::Systemd),
 }
 
 /// What stands for a lone `-`, standard input or output, among the arguments. No argument that comes
@@ -117,11 +121,13 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Some(Verb::Delete(verb)) => verb.run(),
         Some(Verb::Retention(verb)) => verb.run(),
         Some(Verb::Stats(verb)) => verb.run(),
+        Some(Verb::Refused(verb)) => verb.run(),
         Some(Verb::Compact(verb)) => verb.run(),
         Some(Verb::Verify(verb)) => verb.run(),
         Some(Verb::Rebuild(verb)) => verb.run(),
         Some(Verb::Backup(verb)) => verb.run(),
         Some(Verb::Restore(verb)) => verb.run(),
+        Some(Verb::Systemd(verb)) => verb.run(),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

@@ -37,10 +37,45 @@ pub(super) struct Serve {
     #[argh(option)]
     log: Option<String>,
 
+    /// log a line for each request: method, path, status, code, bytes, milliseconds; no address and
+    /// nothing that was sent
+    #[argh(switch)]
+    access_log: bool,
+
     /// what is to stay free on the disk, as 256M or 1G; with less, tracking is refused until there is
     /// room again; 0 for none (default: 256M)
     #[argh(option)]
     reserve: Option<String>,
+
+    /// how long a request may take to come in, head and body, and a client to take some of an
+    /// answer, as 10s or 500ms (default: 10s)
+    #[argh(option)]
+    request_timeout: Option<String>,
+
+    /// how long a connection is kept between two requests (default: 60s)
+    #[argh(option)]
+    keep_alive: Option<String>,
+
+    /// connections at a time; when there are more, those that have been quiet the longest make room
+    /// (default: what there are file descriptors for, at most 16384)
+    #[argh(option)]
+    max_connections: Option<String>,
+
+    /// connections of one address at a time (default: a quarter of all; without bound for addresses of
+    /// this machine itself)
+    #[argh(option)]
+    max_per_address: Option<String>,
+
+    /// calls a second that one address may make (IPv6: one /64) and, behind a comma, objects a second
+    /// that one account takes, each with ten seconds' worth at once, or `off`; the machine itself
+    /// has no limit (default: 100,5000)
+    #[argh(option)]
+    rate: Option<String>,
+
+    /// a network or address of proxies that are believed when they say whose call it is, by
+    /// X-Forwarded-For or Forwarded; may be given several times (default: none)
+    #[argh(option)]
+    trust_proxy: Vec<String>,
 }
 
 /// Why a server ends.
@@ -51,9 +86,35 @@ enum End {
 
 impl Serve {
     pub(super) fn run(self) -> Result<(), Exit> {
-        let Serve { data, listen, workers, log, reserve } = self;
-        let config = RawConfig { data, listen, workers, log, reserve }
-            .check(|name| std::env::var_os(name))?;
+        let Serve {
+            data,
+            listen,
+            workers,
+            log,
+            access_log,
+            reserve,
+            request_timeout,
+            keep_alive,
+            max_connections,
+            max_per_address,
+            rate,
+            trust_proxy,
+        } = self;
+        let raw = RawConfig {
+            data,
+            listen,
+            workers,
+            log,
+            access_log,
+            reserve,
+            request_timeout,
+            keep_alive,
+            max_connections,
+            max_per_address,
+            rate,
+            trust_proxy,
+        };
+        let config = raw.check(|name| std::env::var_os(name))?;
         logging::start(config.log);
         // From before anything is announced, so that a signal right behind it isn't lost.
         let mut signals = Signals::new([SIGTERM, SIGINT])

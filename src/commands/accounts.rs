@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{Context, Credential, Failure};
-use crate::model::{Account, AccountName};
+use crate::model::{Account, AccountName, Sites};
 use crate::store::Draft;
 use crate::{auth, clock};
 
@@ -23,6 +23,9 @@ pub struct Shown {
     /// Days for which its events are kept, where that isn't for ever.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_days: Option<u32>,
+    /// Where calls of browsers may come from, where that isn't anywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sites: Option<Vec<String>>,
 }
 
 impl Shown {
@@ -32,6 +35,7 @@ impl Shown {
             api_token: account.api_token.to_string(),
             secret_key,
             retention_days: account.retention_days,
+            sites: account.sites.as_ref().map(hosts),
         }
     }
 
@@ -52,9 +56,16 @@ impl Shown {
             if let Some(days) = self.retention_days {
                 writeln!(out, "retention_days={days}")?;
             }
+            if let Some(sites) = &self.sites {
+                writeln!(out, "sites={}", sites.join(" "))?;
+            }
         }
         Ok(())
     }
+}
+
+fn hosts(sites: &Sites) -> Vec<String> {
+    sites.iter().map(str::to_owned).collect()
 }
 
 /// Makes an account with new credentials.
@@ -72,6 +83,7 @@ pub fn add(context: &Context<'_>, name: &str) -> Result<Shown, Failure> {
         api_token: api_token.to_string(),
         secret_key: Some(secret_key),
         retention_days: None,
+        sites: None,
     })
 }
 
@@ -118,7 +130,48 @@ pub(super) fn rotate(
         api_token: api_token.unwrap_or(account.api_token).to_string(),
         secret_key,
         retention_days: None,
+        sites: None,
     })
+}
+
+/// Where an account's calls of browsers may come from, set before if `change` says to what, and shown.
+pub(super) fn sites(
+    context: &Context<'_>,
+    name: &str,
+    change: Option<&[String]>,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Shown<'a> {
+        name: &'a str,
+        /// None: anywhere.
+        sites: Option<Vec<String>>,
+    }
+    let account = named(context, Some(name))?;
+    let mut sites = account.sites.clone();
+    if let Some(hosts) = change {
+        sites = match hosts {
+            [] => None,
+            hosts => Some(
+                Sites::new(hosts.iter().map(String::as_str))
+                    .map_err(|error| Failure::Refused(error.to_string()))?,
+            ),
+        };
+        if sites != account.sites {
+            let draft = Draft::sites(account.id, sites.clone(), clock::now());
+            context.writer.submit_and_wait(vec![draft])?;
+        }
+    }
+    if json {
+        let shown = Shown { name: account.name.as_str(), sites: sites.as_ref().map(hosts) };
+        serde_json::to_writer(&mut *out, &shown).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        let sites = sites.map_or("off".to_owned(), |sites| sites.to_string());
+        writeln!(out, "name={}\nsites={sites}", account.name)?;
+    }
+    Ok(())
 }
 
 /// The account of this name, or the only one there is.

@@ -56,6 +56,13 @@ impl Delete {
     pub(super) fn run(&self, context: &Context<'_>) -> Result<Counted, Failure> {
         let account = accounts::named(context, self.account.as_deref())?.id;
         let target = self.what.target(account)?;
+        if !self.dry_run {
+            // They may quote what is to be gone, if it was never taken too.
+            let forgot = context.refused.forget(account);
+            forgot.map_err(|error| {
+                Failure::Refused(format!("can't take away what was refused: {error}"))
+            })?;
+        }
         // Nobody ends the count.
         let count = target.count(context.store, &|| true)?.unwrap_or_default();
         if !self.dry_run && !count.is_nothing() {

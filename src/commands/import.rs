@@ -44,10 +44,6 @@ const SEALING_MAX: Duration = Duration::from_secs(30);
 /// Before a chunk is submitted again that found too many others waiting.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// Bytes of memory for each of a user's patch, at the most: parsed, a short number in a list takes
-/// some 50 times its text.
-const PARSED_FACTOR: usize = 51;
-
 const _: () = {
     let events = chunk_bounds(Exported::Events);
     let users = chunk_bounds(Exported::Users);
@@ -58,7 +54,7 @@ const _: () = {
     assert!(events.bytes + LINE_BYTES_MAX < GROUP_USERS_MAX * USER_BYTES_MAX);
     // Any chunk finds room in an empty queue.
     assert!(SUBMITTED_MAX * (events.bytes + LINE_BYTES_MAX) < QUEUE_BYTES_MAX);
-    assert!(PARSED_FACTOR * (users.bytes + LINE_BYTES_MAX) < QUEUE_BYTES_MAX);
+    assert!(users.bytes + LINE_BYTES_MAX < QUEUE_BYTES_MAX);
 };
 
 impl Import {

@@ -4,6 +4,7 @@ mod accounts;
 mod delete;
 mod export;
 mod import;
+mod refused;
 mod retention;
 mod stats;
 mod upkeep;
@@ -15,6 +16,7 @@ use thiserror::Error;
 
 pub use crate::export::{Exported, Format};
 use crate::keeper;
+use crate::refused::Refused as RefusedCalls;
 use crate::store::{self, BackupError, Refusal, Store, Writer};
 
 /// A command, as it travels to the server that holds the store.
@@ -48,6 +50,15 @@ pub enum Command {
         /// As JSON.
         json: bool,
     },
+    /// Shows where an account's calls of browsers may come from, and sets it before.
+    AccountSites {
+        /// Its name.
+        name: String,
+        /// Only from these hosts from now on; from anywhere if there is none. Left out, it stays.
+        change: Option<Vec<String>>,
+        /// As JSON.
+        json: bool,
+    },
     /// Writes events or users.
     Export(Export),
     /// Takes events or users in, from lines that the caller sends.
@@ -69,6 +80,13 @@ pub enum Command {
         days: Option<u32>,
         /// Only say how much would go now.
         dry_run: bool,
+        /// As JSON.
+        json: bool,
+    },
+    /// Shows the last calls that were refused.
+    Refused {
+        /// Whose; those of all accounts if none is named.
+        account: Option<String>,
         /// As JSON.
         json: bool,
     },
@@ -193,6 +211,8 @@ pub struct Context<'a> {
     pub writer: &'a Writer,
     /// The imports that are under way.
     pub imports: &'a Imports,
+    /// The last refused calls.
+    pub refused: &'a RefusedCalls,
 }
 
 /// What the caller of a command sends along.
@@ -231,6 +251,9 @@ impl Command {
             Command::AccountRotate { name, only, json } => {
                 accounts::rotate(context, name, *only)?.write(*json, out)
             }
+            Command::AccountSites { name, change, json } => {
+                accounts::sites(context, name, change.as_deref(), *json, out)
+            }
             Command::Export(export) => export.write(context, out),
             Command::Import(import) => import.take_in(context, input, out),
             Command::Delete(delete) => delete.run(context)?.write(true, out),
@@ -240,6 +263,9 @@ impl Command {
             Command::RetentionSet { name, days, dry_run, json } => {
                 let run = if *dry_run { retention::try_out } else { retention::set };
                 run(context, name, *days, *json, out)
+            }
+            Command::Refused { account, json } => {
+                refused::show(context, account.as_deref(), *json, out)
             }
             Command::Stats { json } => stats::write(context, *json, out),
             Command::Compact { json } => upkeep::compact(context, *json, out),

@@ -59,7 +59,8 @@ pub(super) fn compact(
 pub(super) fn verify(context: &Context<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     let pace = Pace { go_on: &|| true };
     let mut findings = Vec::new();
-    let verified = context.store.verify(&pace, &mut |finding| findings.push(finding))?;
+    let verified =
+        context.store.verify(clock::now(), &pace, &mut |finding| findings.push(finding))?;
     for finding in &findings {
         let (place, what) = (&finding.place, &finding.what);
         writeln!(out, "damaged: {place}: {what}; {}; {}", finding.meaning, finding.advice)?;

@@ -18,7 +18,7 @@ use crate::model::{Date, Record, Seq, User};
 use crate::view::{EMAIL, WithoutEmail};
 
 const EVENT_COLUMNS: &[&str] =
-    &["seq", "type", "user_id", "date", "received_at", "via", "attributes"];
+    &["seq", "type", "user_id", "date", "received_at", "via", "attributes", "context"];
 
 const USER_COLUMNS: &[&str] = &["id", "email", "created_at", "updated_at", "attributes"];
 
@@ -55,8 +55,11 @@ impl From<csv::Error> for Error {
 impl Sink for Csv<'_> {
     fn event(&mut self, seq: Seq, record: &Record<'_>, event: &Event<'_>) -> Result<(), Error> {
         // As in every format: what isn't JSON any more isn't what was stored.
-        let attributes: &RawValue = serde_json::from_str(event.attributes)
-            .map_err(|error| unwritten(error, || event_place(seq)))?;
+        let json = |text| -> Result<&RawValue, Error> {
+            serde_json::from_str(text).map_err(|error| unwritten(error, || event_place(seq)))
+        };
+        let attributes = json(event.attributes)?;
+        let context = event.context.map(json).transpose()?;
         self.row([
             &seq.to_string(),
             event.kind,
@@ -65,6 +68,7 @@ impl Sink for Csv<'_> {
             &text(record.received_at),
             event.via.name(),
             attributes.get(),
+            context.map_or("", RawValue::get),
         ])
     }
 
@@ -190,8 +194,10 @@ mod tests {
             user_id: None,
             date: Date::from_millis(1),
             attributes: r#"{"a":"#,
+            context: None,
         };
-        let record = Record { received_at: Date::from_millis(0), change: Change::Event(event) };
+        let record =
+            Record { received_at: Date::from_millis(0), change: Change::Event(event), keyed: None };
         let mut out = Vec::new();
         let mut csv = Csv::new(Exported::Events, &mut out).unwrap();
         let error = csv.event(7, &record, &event).expect_err("no JSON");

@@ -51,8 +51,10 @@ impl Sink for Parquet<'_> {
     fn event(&mut self, seq: Seq, record: &Record<'_>, event: &Event<'_>) -> Result<(), Error> {
         let Parquet::Events(writer) = self else { unreachable!("{WRONG_KIND}") };
         // As in every format: what isn't JSON any more isn't what was stored.
-        let _: &RawValue = serde_json::from_str(event.attributes)
-            .map_err(|error| unwritten(error, || event_place(seq)))?;
+        for text in [Some(event.attributes), event.context].into_iter().flatten() {
+            let _: &RawValue = serde_json::from_str(text)
+                .map_err(|error| unwritten(error, || event_place(seq)))?;
+        }
         writer.put(seq, record)?;
         Ok(())
     }

@@ -44,6 +44,8 @@ pub struct Request {
     target_bytes: usize,
     path_end: usize,
     headers: Headers,
+    /// As they were sent, if that is known to differ.
+    headers_bytes: Option<usize>,
 }
 
 impl Request {
@@ -66,6 +68,7 @@ impl Request {
             target_bytes,
             path_end,
             headers: Headers::default(),
+            headers_bytes: None,
         }
     }
 
@@ -85,6 +88,26 @@ impl Request {
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.body
+    }
+
+    /// A request of which only its head is known: lines as they are sent, the first of them the request
+    /// line. For refusing it in its own terms.
+    #[must_use]
+    pub(super) fn of_head(text: &str) -> Request {
+        let mut lines = text.split("\r\n");
+        let mut parts = lines.next().unwrap_or_default().split(' ');
+        let method =
+            parts.next().unwrap_or_default().parse().map_or(Method::Other, |m| Method::of(&m));
+        let request = Request::new(method, parts.next().unwrap_or_default());
+        lines
+            .filter_map(|line| line.split_once(": "))
+            .fold(request, |request, (name, value)| request.with_header(name, value))
+    }
+
+    /// The same, where its target and headers had these bytes as they were sent.
+    #[must_use]
+    pub(super) fn sized(self, target_bytes: usize, headers_bytes: usize) -> Request {
+        Request { target_bytes, headers_bytes: Some(headers_bytes), ..self }
     }
 
     /// The same with one more header.
@@ -112,6 +135,11 @@ impl Request {
         self.headers.get(name)
     }
 
+    /// All headers, names and values, in their order.
+    pub fn headers(&self) -> impl DoubleEndedIterator<Item = (&str, &str)> {
+        self.headers.iter()
+    }
+
     /// All headers of this name, in whatever case, in their order: a list may come in several.
     pub fn header_lines<'r>(&'r self, name: &'r str) -> impl DoubleEndedIterator<Item = &'r str> {
         let fits = move |(key, _): &(&str, &str)| key.eq_ignore_ascii_case(name);
@@ -127,7 +155,7 @@ impl Request {
     /// Bytes of all headers, names and values.
     #[must_use]
     pub fn headers_bytes(&self) -> usize {
-        self.headers.text.len()
+        self.headers_bytes.unwrap_or(self.headers.text.len())
     }
 }
 
@@ -166,6 +194,12 @@ impl Headers {
 pub struct Query<'a>(&'a str);
 
 impl<'a> Query<'a> {
+    /// Of a text that has them, such as a form.
+    #[must_use]
+    pub fn of(text: &'a str) -> Query<'a> {
+        Query(text)
+    }
+
     /// A parameter's value as it was sent, still percent-encoded.
     #[must_use]
     pub fn raw(&self, name: &str) -> Option<&'a str> {

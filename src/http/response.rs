@@ -11,11 +11,12 @@ pub struct Response {
     content_type: &'static str,
     headers: Vec<(&'static str, Cow<'static, str>)>,
     body: Cow<'static, [u8]>,
+    reason: Option<(&'static str, String)>,
 }
 
 /// What becomes of the connection and the body when the answer is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Framing {
+pub struct Framing {
     /// The answer to HEAD has no body.
     pub head: bool,
     /// What to say of the connection, where it isn't the version's default.
@@ -40,7 +41,7 @@ impl Response {
         content_type: &'static str,
         body: impl Into<Cow<'static, [u8]>>,
     ) -> Response {
-        Response { status, content_type, headers: Vec::new(), body: body.into() }
+        Response { status, content_type, headers: Vec::new(), body: body.into(), reason: None }
     }
 
     /// An answer of JSON text.
@@ -64,6 +65,19 @@ impl Response {
         self
     }
 
+    /// The same, saying why it refuses: a word and a sentence for whoever keeps count of answers. They
+    /// aren't sent.
+    #[must_use]
+    pub fn with_reason(self, word: &'static str, sentence: String) -> Response {
+        Response { reason: Some((word, sentence)), ..self }
+    }
+
+    /// What [`Response::with_reason`] said.
+    #[must_use]
+    pub fn reason(&self) -> Option<(&'static str, &str)> {
+        self.reason.as_ref().map(|(word, sentence)| (*word, sentence.as_str()))
+    }
+
     /// Its status.
     #[must_use]
     pub fn status(&self) -> u16 {
@@ -83,25 +97,9 @@ impl Response {
         &self.body
     }
 
-    /// The same, for the engine to write.
-    pub(super) fn to_engine(&self) -> tiny_http::ResponseBox {
-        let content_type =
-            Some(("Content-Type", self.content_type)).filter(|(_, kind)| !kind.is_empty());
-        let headers = self.headers.iter().map(|(name, value)| (*name, value.as_ref()));
-        let headers = headers.chain(content_type);
-        let mut response = tiny_http::Response::from_data(self.body.to_vec())
-            .with_status_code(tiny_http::StatusCode(self.status));
-        for (name, value) in headers {
-            // All of them are ASCII; see `with_header`.
-            if let Ok(header) = tiny_http::Header::from_bytes(name, value) {
-                response.add_header(header);
-            }
-        }
-        response.boxed()
-    }
-
     /// The whole answer, to be written at once.
-    pub(super) fn to_bytes(&self, framing: Framing) -> Vec<u8> {
+    #[must_use]
+    pub fn to_bytes(&self, framing: Framing) -> Vec<u8> {
         let mut out = self.head(Length::Bytes(self.body.len()), framing.connection);
         if !framing.head {
             out.extend_from_slice(&self.body);
@@ -129,6 +127,8 @@ impl Response {
             put(&["Content-Type: ", self.content_type, "\r\n"]);
         }
         match length {
+            // None of a 204 (RFC 9110, section 8.6).
+            Length::Bytes(_) if self.status == 204 => {}
             Length::Bytes(bytes) => put(&["Content-Length: ", &bytes.to_string(), "\r\n"]),
             Length::Chunked => put(&["Transfer-Encoding: chunked\r\n"]),
             Length::UntilClosed => {}
@@ -154,6 +154,7 @@ fn reason(status: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        408 => "Request Timeout",
         413 => "Content Too Large",
         414 => "URI Too Long",
         415 => "Unsupported Media Type",
@@ -161,6 +162,7 @@ fn reason(status: u16) -> &'static str {
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
         503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
         _ => "",
     }
 }

@@ -11,15 +11,17 @@ use super::submission::{Special, check_attributes, date, user_id};
 use super::text;
 use super::{Code, Kind, Reject};
 use crate::model::json::{self, JsonError};
-use crate::model::limits::{DEPTH_MAX, OBJECT_BYTES_MAX};
+use crate::model::limits::{CONTEXT_BYTES_MAX, DEPTH_MAX, OBJECT_BYTES_MAX};
 use crate::model::record::Progress;
 use crate::model::{AccountId, Date, Object, Via};
 use crate::store::{Done, Draft, Outcome, Writer};
 
-/// Bytes of a line: the largest object, and what an export writes beside it.
-pub const LINE_BYTES_MAX: usize = OBJECT_BYTES_MAX + 8 * 1024;
+/// Bytes of a line: the largest object and context, and what an export writes beside them.
+pub const LINE_BYTES_MAX: usize = OBJECT_BYTES_MAX + CONTEXT_BYTES_MAX + 8 * 1024;
 
 const EVENT_KEYS: [&str; 6] = ["seq", "type", "user_id", "date", "received_at", "attributes"];
+/// What an exported event may have beside these.
+const CONTEXT: &str = "context";
 const VIA: &str = "via";
 const EMAIL: &str = "email";
 const USER_KEYS: [&str; 5] = ["id", EMAIL, "attributes", "created_at", "updated_at"];
@@ -120,11 +122,11 @@ impl Lines<'_> {
         bytes: usize,
         drafts: &mut Vec<Draft>,
     ) -> Result<(), Reject> {
-        let mut received_at = self.received_at;
+        let (mut received_at, mut context) = (self.received_at, None);
         let special = if exported {
             // One pass, because this is what a large file is made of.
-            let [mut kind, mut user_id, mut happened, mut received, mut attributes] =
-                [const { Value::Null }; 5];
+            let [mut kind, mut user_id, mut happened, mut received, mut attributes, mut told] =
+                [const { Value::Null }; 6];
             for (key, value) in std::mem::take(&mut object) {
                 match key.as_str() {
                     "type" => kind = value,
@@ -132,6 +134,7 @@ impl Lines<'_> {
                     "date" => happened = value,
                     "received_at" => received = value,
                     "attributes" => attributes = value,
+                    CONTEXT => told = value,
                     _ => {}
                 }
             }
@@ -140,11 +143,19 @@ impl Lines<'_> {
                 object = attributes;
             }
             check_bytes(&object, bytes)?;
+            if let Value::Object(told) = &told {
+                let text = json::to_text(told);
+                if text.len() > CONTEXT_BYTES_MAX {
+                    return Err(too_large("context", text.len(), CONTEXT_BYTES_MAX));
+                }
+                context = Some(text);
+            }
             Special::of(kind, user_id, happened, received_at)?
         } else {
             Special::take(&mut object, received_at)?
         };
-        drafts.push(special.draft(self.account, Via::Import, received_at, &object)?);
+        let context = context.as_deref();
+        drafts.push(special.draft(self.account, Via::Import, received_at, &object, context)?);
         Ok(())
     }
 
@@ -173,9 +184,9 @@ impl Lines<'_> {
         // A user is as old as the first record, and was updated by the last.
         if created_at != updated_at {
             let nothing = Object::new();
-            drafts.push(Draft::user(self.account, Via::Import, id.clone(), nothing, created_at));
+            drafts.push(Draft::user(self.account, Via::Import, &id, &nothing, None, created_at));
         }
-        drafts.push(Draft::user(self.account, Via::Import, id, object, updated_at));
+        drafts.push(Draft::user(self.account, Via::Import, &id, &object, None, updated_at));
         Ok(())
     }
 }
@@ -225,9 +236,10 @@ impl CheckedLines {
 }
 
 fn is_exported_event(object: &Object) -> bool {
-    let via = usize::from(object.len() > EVENT_KEYS.len());
-    has(object, &EVENT_KEYS, via)
-        && (via == 0 || object.contains_key(VIA))
+    let context = object.get(CONTEXT);
+    let others = usize::from(context.is_some()) + usize::from(object.contains_key(VIA));
+    has(object, &EVENT_KEYS, others)
+        && context.is_none_or(Value::is_object)
         && object.get("seq").is_some_and(Value::is_number)
 }
 

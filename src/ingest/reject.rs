@@ -64,18 +64,28 @@ codes! {
     AttributeNameTooLong = "attribute_name_too_long", 400, "An attribute's name is too long";
     /// A question whose parameter makes no sense.
     InvalidParameter = "invalid_parameter", 400, "A parameter is not valid";
+    /// What came isn't HTTP, or could be read in two ways.
+    BadRequest = "bad_request", 400, "The request can't be understood";
     /// No credential at all.
     MissingToken = "missing_token", 401, "The token is missing";
     /// A credential that nobody has, or not one for this.
     UnknownToken = "unknown_token", 401, "The token is not known";
+    /// A page that the account doesn't take calls from.
+    ForbiddenSite = "forbidden_site", 403, "The page is not one of the account's";
     /// Nothing is there.
     NotFound = "not_found", 404, "There is nothing here";
     /// Something is there, but not for this method.
     MethodNotAllowed = "method_not_allowed", 405, "The method is not allowed";
-    /// One object, or a user after merging, beyond its bytes.
+    /// The request did not arrive in time.
+    RequestTimeout = "request_timeout", 408, "The request took too long";
+    /// A body, or a batch, or one object, or a user after merging, beyond its bound.
     PayloadTooLarge = "payload_too_large", 413, "The data is too large";
     /// The request line beyond its bytes.
     UriTooLong = "uri_too_long", 414, "The address is too long";
+    /// A body in a form or a coding that isn't understood.
+    UnsupportedMediaType = "unsupported_media_type", 415, "The body's form is not understood";
+    /// More calls than are allowed.
+    RateLimited = "rate_limited", 429, "There are too many calls";
     /// The headers beyond their bytes.
     HeadersTooLarge = "headers_too_large", 431, "The headers are too large";
     /// A fault of ours.
@@ -86,6 +96,8 @@ codes! {
     StorageFull = "storage_full", 503, "The storage is full";
     /// The server is about to end.
     ShuttingDown = "shutting_down", 503, "The server is stopping";
+    /// A version of HTTP that isn't spoken here.
+    VersionNotSupported = "version_not_supported", 505, "The version of HTTP is not supported";
     /// More is waiting than can be taken.
     Overloaded = "overloaded", 503, "The server has too much to do";
 }
@@ -95,7 +107,7 @@ impl Code {
     #[must_use]
     pub fn retry_after_seconds(self) -> Option<u32> {
         match self {
-            Code::Overloaded => Some(1),
+            Code::Overloaded | Code::RateLimited => Some(1),
             Code::ShuttingDown => Some(5),
             Code::StorageFull => Some(30),
             Code::StorageFailed => Some(60),
@@ -113,13 +125,27 @@ pub struct Reject {
     pub detail: String,
     /// Which object of a batch, from 0.
     pub index: Option<usize>,
+    /// Seconds after which trying again makes sense, if they are known better than by the code.
+    pub retry_after_seconds: Option<u32>,
 }
 
 impl Reject {
     /// A refusal of a whole call.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Reject {
-        Reject { code, detail: detail.into(), index: None }
+        Reject { code, detail: detail.into(), index: None, retry_after_seconds: None }
+    }
+
+    /// The same, to be tried again after so many seconds.
+    #[must_use]
+    pub fn retry_after(self, seconds: u32) -> Reject {
+        Reject { retry_after_seconds: Some(seconds), ..self }
+    }
+
+    /// The same, of one object of a batch.
+    #[must_use]
+    pub fn at(self, index: usize) -> Reject {
+        Reject { index: Some(index), ..self }
     }
 }
 
@@ -146,11 +172,15 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn names_are_unique_and_retries_are_for_503() {
+    fn names_are_unique_and_retries_are_for_those_who_are_too_many() {
         let names: HashSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
         assert_eq!(names.len(), Code::ALL.len());
         for code in Code::ALL {
-            assert_eq!(code.retry_after_seconds().is_some(), code.status() == 503, "{code:?}");
+            assert_eq!(
+                code.retry_after_seconds().is_some(),
+                [429, 503].contains(&code.status()),
+                "{code:?}"
+            );
         }
     }
 }

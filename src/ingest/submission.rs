@@ -2,9 +2,11 @@
 
 use serde_json::Value;
 
+use super::payload::{Payload, Texts};
 use super::reject::excerpt;
 use super::text;
 use super::{Code, Reject};
+use crate::model::erasure::Digest;
 use crate::model::id::IdError;
 use crate::model::json::{self, JsonError};
 use crate::model::limits::{
@@ -13,7 +15,7 @@ use crate::model::limits::{
 use crate::model::record::Event;
 use crate::model::user::UserLimit;
 use crate::model::{AccountId, Date, Id, Object, Via};
-use crate::store::{Done, Draft, Receipt, Refusal, Writer};
+use crate::store::{self, Done, Draft, Receipt, Refusal, Writer};
 
 /// What a call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +27,7 @@ pub enum Kind {
 }
 
 /// A call as it came in, its sender known.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Submission<'a> {
     /// What it is about.
     pub kind: Kind,
@@ -35,47 +37,34 @@ pub struct Submission<'a> {
     pub via: Via,
     /// When it came.
     pub received_at: Date,
-    /// The parameter `data`, still percent-encoded.
-    pub data: &'a str,
+    /// What it brought.
+    pub payload: Payload<'a>,
+    /// Of calls of one account with the same key, one is stored.
+    pub idempotency_key: Option<Digest>,
+    /// What is known of the browser that made it, as compact JSON text.
+    pub context: Option<String>,
 }
 
-impl Submission<'_> {
-    /// Decodes Base64, text and JSON.
+impl<'a> Submission<'a> {
+    /// Decodes Base64, and finds where each object begins and ends.
     ///
     /// # Errors
-    /// [`Reject`]: `missing_data`, `invalid_base64`, `payload_too_large`, `invalid_json`,
-    /// `not_an_object` or `too_deep`.
-    pub fn decode(&self) -> Result<RawBatch, Reject> {
-        if self.data.is_empty() {
-            return Err(Reject::new(
-                Code::MissingData,
-                "the parameter `data` is missing or empty; it takes one JSON object in Base64",
-            ));
-        }
-        let bytes = text::decode_param(self.data)
-            .map_err(|error| Reject::new(Code::InvalidBase64, format!("`data`: {error}")))?;
-        let object = decode_object(bytes)?;
-        Ok(RawBatch {
-            kind: self.kind,
-            account: self.account,
-            via: self.via,
-            received_at: self.received_at,
-            objects: vec![object],
-            numbered: false,
-        })
+    /// [`Reject`]: `missing_data`, `invalid_base64`, `invalid_json` or `payload_too_large`.
+    pub fn decode(self) -> Result<RawBatch<'a>, Reject> {
+        let Submission { kind, account, via, received_at, payload, idempotency_key, context } =
+            self;
+        let sender = Sender { account, via, received_at, context };
+        Ok(RawBatch { kind, sender, idempotency_key, texts: payload.texts()? })
     }
 }
 
-fn decode_object(bytes: Vec<u8>) -> Result<Object, Reject> {
-    if bytes.len() > OBJECT_BYTES_MAX {
-        return Err(Reject::new(
-            Code::PayloadTooLarge,
-            format!("the object has {} bytes, at most {OBJECT_BYTES_MAX} are taken", bytes.len()),
-        ));
-    }
-    let text = text::mend(bytes)
-        .map_err(|error| Reject::new(Code::InvalidJson, format!("`data`, decoded: {error}")))?;
-    Ok(json::parse_object(&text, DEPTH_MAX)?)
+/// What every record of a call says of it.
+#[derive(Clone, Debug)]
+struct Sender {
+    account: AccountId,
+    via: Via,
+    received_at: Date,
+    context: Option<String>,
 }
 
 impl From<JsonError> for Reject {
@@ -89,63 +78,96 @@ impl From<JsonError> for Reject {
     }
 }
 
-/// Objects that are JSON, their fields unchecked.
+/// The texts of objects, not yet read.
 #[derive(Debug)]
-pub struct RawBatch {
+pub struct RawBatch<'a> {
     kind: Kind,
-    account: AccountId,
-    via: Via,
-    received_at: Date,
-    objects: Vec<Object>,
-    /// Whether the caller sent an array, and a refusal names the object.
-    numbered: bool,
+    sender: Sender,
+    idempotency_key: Option<Digest>,
+    texts: Texts<'a>,
 }
 
-impl RawBatch {
-    /// Checks every field of every object.
+impl RawBatch<'_> {
+    /// Reads each object and checks every field of it. They are read one by one and not kept, since an
+    /// object in memory takes many times the room of its text.
     ///
     /// # Errors
-    /// [`Reject`] for the first that is wrong, with its index.
+    /// [`Reject`] for the first that is wrong, with its index in a batch.
     pub fn validate(self) -> Result<Batch, Reject> {
-        let RawBatch { kind, account, via, received_at, objects, numbered } = self;
-        let check = |object: Object| -> Result<Draft, Reject> {
+        let RawBatch { kind, sender, idempotency_key, texts } = self;
+        let numbered = texts.is_batch();
+        let check = |text: &[u8]| -> Result<Draft, Reject> {
+            let object = object(text, texts.subject())?;
             match kind {
-                Kind::User => user(account, via, received_at, object),
-                Kind::Event => event(account, via, received_at, object),
+                Kind::User => user(&sender, object),
+                Kind::Event => event(&sender, object),
             }
         };
-        let drafts = objects
-            .into_iter()
-            .enumerate()
-            .map(|(index, object)| {
-                check(object)
-                    .map_err(|reject| Reject { index: numbered.then_some(index), ..reject })
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Batch { drafts, numbered })
+        let check = |(index, text)| {
+            check(text).map_err(|reject| if numbered { reject.at(index) } else { reject })
+        };
+        let drafts = texts.iter().enumerate().map(check).collect::<Result<Vec<_>, _>>()?;
+        Ok(Batch { drafts, numbered, idempotency_key })
     }
+}
+
+/// Reads one object.
+fn object(text: &[u8], subject: &str) -> Result<Object, Reject> {
+    if text.len() > OBJECT_BYTES_MAX {
+        return Err(Reject::new(
+            Code::PayloadTooLarge,
+            format!("the object has {} bytes, at most {OBJECT_BYTES_MAX} are taken", text.len()),
+        ));
+    }
+    let text = text::mend(text.to_vec())
+        .map_err(|error| Reject::new(Code::InvalidJson, format!("{subject}: {error}")))?;
+    Ok(json::parse_object(&text, DEPTH_MAX)?)
 }
 
 /// A batch that may be stored.
 pub struct Batch {
     drafts: Vec<Draft>,
     numbered: bool,
+    idempotency_key: Option<Digest>,
 }
 
 impl Batch {
-    /// Hands it to the writer, which stores all of it or nothing. `done` is called exactly once,
+    /// Whether it came as a list or as lines, be it of one object.
+    #[must_use]
+    pub fn is_numbered(&self) -> bool {
+        self.numbered
+    }
+
+    /// How many objects it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.drafts.len()
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.drafts.is_empty()
+    }
+
+    /// Hands it to the writer, which stores all of it or nothing; with a key, once (see
+    /// [`store::Submission::once`]). `done` is called exactly once,
     /// from whichever thread knows the outcome.
     pub fn submit(
         self,
         writer: &Writer,
         done: impl FnOnce(Result<Receipt, Reject>) + Send + 'static,
     ) {
-        let numbered = self.numbered;
+        let Batch { drafts, numbered, idempotency_key } = self;
         let reject = move |refusal| {
             let reject = Reject::from(refusal);
             Reject { index: reject.index.filter(|_| numbered), ..reject }
         };
-        writer.submit(self.drafts, Done::new(move |outcome| done(outcome.map_err(reject))));
+        let submission = match idempotency_key {
+            Some(key) => store::Submission::once(drafts, key),
+            None => drafts.into(),
+        };
+        writer.submit(submission, Done::new(move |outcome| done(outcome.map_err(reject))));
     }
 }
 
@@ -187,29 +209,21 @@ impl From<Refusal> for Reject {
             }
             other => other.to_string(),
         };
-        Reject { code, detail, index }
+        Reject { index, ..Reject::new(code, detail) }
     }
 }
 
-fn user(
-    account: AccountId,
-    via: Via,
-    received_at: Date,
-    mut object: Object,
-) -> Result<Draft, Reject> {
+fn user(sender: &Sender, mut object: Object) -> Result<Draft, Reject> {
     let id = user_id(&mut object)?;
     check_attributes(&object)?;
-    Ok(Draft::user(account, via, id, object, received_at))
+    let Sender { account, via, received_at, context } = sender;
+    Ok(Draft::user(*account, *via, &id, &object, context.as_deref(), *received_at))
 }
 
-fn event(
-    account: AccountId,
-    via: Via,
-    received_at: Date,
-    mut object: Object,
-) -> Result<Draft, Reject> {
-    let special = Special::take(&mut object, received_at)?;
-    special.draft(account, via, received_at, &object)
+fn event(sender: &Sender, mut object: Object) -> Result<Draft, Reject> {
+    let Sender { account, via, received_at, context } = sender;
+    let special = Special::take(&mut object, *received_at)?;
+    special.draft(*account, *via, *received_at, &object, context.as_deref())
 }
 
 /// Takes a user's `id` out of an object.
@@ -283,6 +297,7 @@ impl Special {
         via: Via,
         received_at: Date,
         attributes: &Object,
+        context: Option<&str>,
     ) -> Result<Draft, Reject> {
         check_attributes(attributes)?;
         let attributes = json::to_text(attributes);
@@ -293,6 +308,7 @@ impl Special {
             user_id: self.user_id.as_ref().map(Id::as_str),
             date: self.date,
             attributes: &attributes,
+            context,
         };
         Ok(Draft::event(event, received_at))
     }

@@ -74,27 +74,33 @@ pub fn decode_base64(raw: &[u8]) -> Result<Vec<u8>, Base64Error> {
     ENGINE.decode(symbols).map_err(|_| Base64Error::Length { count })
 }
 
-/// Decodes the value of the query parameter `data`, given as it stands in the query.
+/// Decodes the value of the parameter `data`, given as it stands in the query or in a form.
 ///
-/// A value that begins with `{`, percent-decoded and with `+` for a space, is the JSON itself and
-/// becomes those bytes; any other is Base64. There, a `+` is usually one that the client did not
+/// A value that begins with one of the bytes in `itself`, percent-decoded and with `+` for a space, is the
+/// JSON itself and becomes those bytes; any other is Base64. There, a `+` is usually one that the client did not
 /// escape, and a space is skipped. But `+` can also be an encoded space, and a space what some
-/// proxy made of a `+`. So when the usual reading is not the text of an object, another one that
+/// proxy made of a `+`. So when the usual reading is not the text of an object or list, another one that
 /// is takes precedence:
 ///
 /// 1. a literal `+` is itself, and spaces are skipped;
 /// 2. a literal `+` is a space (`%2B` is a plus), and spaces are skipped;
 /// 3. a space, however encoded, is a `+`.
 ///
-/// A `%` without two hexadecimal digits stands for itself (WHATWG URL, percent-decode).
+/// A `%` without two hexadecimal digits stands for itself (WHATWG URL, percent-decode). Base64 that was
+/// percent-encoded twice is decoded twice.
 ///
 /// # Errors
 ///
 /// That of the usual reading; see [`Base64Error`]. Offsets count percent-decoded bytes.
-pub fn decode_param(raw: &str) -> Result<Vec<u8>, Base64Error> {
+pub fn decode_param(raw: &str, itself: &[u8]) -> Result<Vec<u8>, Base64Error> {
+    let raw = raw.as_bytes();
     let form = percent_decode(raw, b' ');
-    if begin(&form).starts_with(b"{") {
+    if begin(&form).first().is_some_and(|first| itself.contains(first)) {
         return Ok(form);
+    }
+    if form.contains(&b'%') {
+        // Base64 has none: it was percent-encoded twice, as Keen's image beacon does.
+        return decode_base64(&percent_decode(&percent_decode(raw, b'+'), b'+'));
     }
     if !form.contains(&b' ') {
         return decode_base64(&form);
@@ -109,9 +115,9 @@ pub fn decode_param(raw: &str) -> Result<Vec<u8>, Base64Error> {
 }
 
 /// The bytes that `raw` stands for, where each literal `+` is `plus`.
-fn percent_decode(raw: &str, plus: u8) -> Vec<u8> {
+fn percent_decode(raw: &[u8], plus: u8) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(raw.len());
-    let mut rest = raw.as_bytes();
+    let mut rest = raw;
     while let Some((&byte, after)) = rest.split_first() {
         rest = after;
         decoded.push(match (byte, after) {
@@ -139,11 +145,11 @@ fn begin(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(BOM).unwrap_or(bytes).trim_ascii_start()
 }
 
-/// Whether what was decoded is text that looks like a JSON object.
+/// Whether what was decoded is text that looks like a JSON object, or a list of them.
 fn is_object(decoded: &Result<Vec<u8>, Base64Error>) -> bool {
     decoded.as_ref().is_ok_and(|bytes| {
-        begin(bytes).starts_with(b"{")
-            && bytes.trim_ascii_end().ends_with(b"}")
+        let ends = (begin(bytes).first(), bytes.trim_ascii_end().last());
+        matches!(ends, (Some(b'{'), Some(b'}')) | (Some(b'['), Some(b']')))
             && mend(bytes.clone()).is_ok()
     })
 }

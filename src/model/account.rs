@@ -10,7 +10,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::{Date, limits::ACCOUNT_NAME_BYTES_MAX};
+use super::{Date, Sites, limits::ACCOUNT_NAME_BYTES_MAX};
 
 /// Names an account for as long as the log lives: the `seq` of the record that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -129,6 +129,8 @@ pub struct Account {
     pub created_at: Date,
     /// Days for which events are kept; for ever if there is none.
     pub retention_days: Option<u32>,
+    /// Where calls of browsers may come from; from anywhere if there is none.
+    pub sites: Option<Sites>,
 }
 
 /// All accounts, found by name or credential. Small (see [`super::limits::ACCOUNTS_MAX`]), kept in
@@ -249,6 +251,7 @@ mod tests {
             secret_hash: SecretHash::of("one"),
             created_at: Date::from_millis(0),
             retention_days: None,
+            sites: None,
         };
         accounts.put(account.clone());
         account.api_token = ApiToken([2; 16]);

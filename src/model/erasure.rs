@@ -28,6 +28,12 @@ impl Digest {
         Digest::of(account, b't', kind)
     }
 
+    /// Stands for the key under which a call is to be stored once.
+    #[must_use]
+    pub fn of_idempotency_key(account: AccountId, key: &str) -> Digest {
+        Digest::of(account, b'k', key)
+    }
+
     fn of(account: AccountId, what: u8, text: &str) -> Digest {
         let mut hash = Sha256::new();
         hash.update(account.0.to_be_bytes());
@@ -184,8 +190,9 @@ mod tests {
             user_id,
             date: Date::from_millis(date),
             attributes: "{}",
+            context: None,
         };
-        Record { received_at: Date::from_millis(100), change: Change::Event(event) }
+        Record { received_at: Date::from_millis(100), change: Change::Event(event), keyed: None }
     }
 
     #[test]
@@ -247,8 +254,15 @@ mod tests {
     #[test]
     fn a_user_goes_with_its_updates_and_others_stay() {
         let update = |id| Record {
+            keyed: None,
             received_at: Date::from_millis(0),
-            change: Change::User(UserPatch { account: ACCOUNT, via: Via::Public, id, patch: "{}" }),
+            change: Change::User(UserPatch {
+                account: ACCOUNT,
+                via: Via::Public,
+                id,
+                patch: "{}",
+                context: None,
+            }),
         };
         let mut erasures = Erasures::default();
         assert!(erasures.is_empty() && !erasures.concern(ACCOUNT));

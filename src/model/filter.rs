@@ -51,6 +51,7 @@ mod tests {
             user_id: Some("u"),
             date: Date::from_millis(10),
             attributes: "{}",
+            context: None,
         };
         let (account, text) = (AccountId(1), |text: &str| Some(text.to_owned()));
         let date = |millis| Some(Date::from_millis(millis));

@@ -6,11 +6,20 @@
 /// Bytes of one object's JSON text, decoded. One more is refused as `payload_too_large`.
 pub const OBJECT_BYTES_MAX: usize = 64 * 1024;
 
+/// Objects of one batch. All of them are stored, or none.
+pub const BATCH_OBJECTS_MAX: usize = 1_000;
+
+/// Bytes of a call's body, and of what it unpacks to.
+pub const BODY_BYTES_MAX: usize = 5 * 1024 * 1024;
+
 /// Bytes of a request's target: path and query, as sent.
 pub const TARGET_BYTES_MAX: usize = 96 * 1024;
 
 /// Bytes of a request's headers, names and values together.
 pub const HEADERS_BYTES_MAX: usize = 32 * 1024;
+
+/// Bytes of the key under which a call is to be stored once.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 64;
 
 /// Levels of arrays and objects in one object; the object itself is the first.
 pub const DEPTH_MAX: usize = 32;
@@ -28,8 +37,21 @@ pub const TYPE_BYTES_MAX: usize = 255;
 /// grow one user for ever.
 pub const USER_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of what is kept of a browser beside one object, as compact JSON text. It stands in the record
+/// of each object of a batch.
+pub const CONTEXT_BYTES_MAX: usize = 2 * 1024;
+
+/// Days for which such a key counts.
+pub const IDEMPOTENCY_DAYS: i64 = 7;
+
 /// Bytes of an account's name.
 pub const ACCOUNT_NAME_BYTES_MAX: usize = 64;
+
+/// Hosts that an account may name as the sites it takes calls of browsers from.
+pub const SITES_MAX: usize = 100;
+
+/// Bytes of such a host: those of the longest name that there can be.
+pub const SITE_BYTES_MAX: usize = 253;
 
 /// Accounts of one server. They are kept in memory and copied when one changes.
 pub const ACCOUNTS_MAX: usize = 10_000;
@@ -37,6 +59,8 @@ pub const ACCOUNTS_MAX: usize = 10_000;
 const _: () = {
     // The largest object fits into a target when it travels as Base64 (4 bytes for 3).
     assert!(OBJECT_BYTES_MAX.div_ceil(3) * 4 < TARGET_BYTES_MAX);
+    // A batch can hold the largest object.
+    assert!(OBJECT_BYTES_MAX < BODY_BYTES_MAX);
     // What one call may say of a user can be kept.
     assert!(USER_BYTES_MAX >= OBJECT_BYTES_MAX);
     // The parser's own guard of the stack stands behind it.

@@ -14,6 +14,7 @@ pub mod json;
 pub mod limits;
 pub mod merge;
 pub mod record;
+pub mod sites;
 pub mod user;
 
 pub use account::{Account, AccountId, AccountName, Accounts, ApiToken, SecretHash};
@@ -23,6 +24,7 @@ pub use erasure::Erasures;
 pub use filter::EventFilter;
 pub use id::Id;
 pub use record::{Change, Record, Seq, Via};
+pub use sites::Sites;
 pub use user::User;
 
 /// A JSON object whose keys keep the order they were sent in.

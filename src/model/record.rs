@@ -3,7 +3,7 @@
 //! A record borrows its texts, since it is either about to be encoded from what a call brought or
 //! was just decoded from a batch.
 
-use super::erasure::Scope;
+use super::erasure::{Digest, Scope};
 use super::{AccountId, ApiToken, Date, SecretHash};
 
 /// A position in the log: 1, 2, 3 … in the order accepted, across accounts and kinds alike.
@@ -37,8 +37,19 @@ impl Via {
 pub struct Record<'a> {
     /// When it was accepted.
     pub received_at: Date,
+    /// The key of the submission whose first record this is, if it has one.
+    pub keyed: Option<Keyed>,
     /// What it says.
     pub change: Change<'a>,
+}
+
+/// Under which key a submission was stored, to be stored once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keyed {
+    /// Stands for account and key.
+    pub key: Digest,
+    /// How many records the submission became, this one and those right behind it.
+    pub count: u64,
 }
 
 /// What a record changes.
@@ -72,6 +83,13 @@ pub enum Change<'a> {
         account: AccountId,
         /// Days; for ever if there is none.
         days: Option<u32>,
+    },
+    /// Where calls of browsers may come from was set.
+    SitesSet {
+        /// Whose.
+        account: AccountId,
+        /// The hosts, as [`Sites`](super::Sites) shows them; from anywhere if there is none.
+        sites: Option<&'a str>,
     },
     /// Something that lies before this record was taken out.
     Erased {
@@ -125,6 +143,9 @@ pub struct Event<'a> {
     pub date: Date,
     /// Everything else that was sent: one JSON object, compact.
     pub attributes: &'a str,
+    /// What a browser's call told beside: one JSON object, compact, of at most
+    /// [`CONTEXT_BYTES_MAX`](super::limits::CONTEXT_BYTES_MAX).
+    pub context: Option<&'a str>,
 }
 
 /// A user's update as the log keeps it.
@@ -138,4 +159,6 @@ pub struct UserPatch<'a> {
     pub id: &'a str,
     /// A merge patch (RFC 7396): one JSON object, compact, without `id`.
     pub patch: &'a str,
+    /// What a browser's call told beside, as in [`Event::context`]. It is no part of the user.
+    pub context: Option<&'a str>,
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! batch    format (1 byte, 1) · CRC-32 (4, little-endian) · count · record*
-//! record   length · kind (1 byte) · received_at · the kind's fields
+//! record   length · [10 · key (16) · count] · kind (1 byte) · received_at · the kind's fields
 //! ```
 //! Numbers are LEB128, dates milliseconds in ZigZag, texts have their length in front. The checksum
 //! covers the first `seq`, so that a batch under another's key is found out too. Records have the
@@ -10,7 +10,7 @@
 
 use super::codec::{Input, Malformed, put_date, put_str, put_u64};
 use crate::model::erasure::{Digest, Scope};
-use crate::model::record::{Event, Progress, UserPatch};
+use crate::model::record::{Event, Keyed, Progress, UserPatch};
 use crate::model::{AccountId, ApiToken, Change, Record, SecretHash, Seq, Via};
 
 /// The format that this program writes.
@@ -28,17 +28,41 @@ const ACCOUNT_ROTATED: u8 = 4;
 const RETENTION_SET: u8 = 5;
 const ERASED: u8 = 6;
 const IMPORTED: u8 = 7;
+// Since format 3 of the directory.
+const EVENT_IN_CONTEXT: u8 = 8;
+const USER_IN_CONTEXT: u8 = 9;
+/// Stands before another kind: the first record of a submission that has a key.
+const KEYED: u8 = 10;
+const SITES_SET: u8 = 11;
 
 const SCOPE_USER: u8 = 1;
 const SCOPE_EVENTS: u8 = 2;
 const SCOPE_EXPIRED: u8 = 3;
 
+/// Bytes that the fields of a record take beside its texts, roughly: it is allotted only once.
+const FIELDS_BYTES: usize = 64;
+
+/// Bytes of a record's texts.
+fn text_bytes(change: &Change<'_>) -> usize {
+    match change {
+        Change::Event(event) => {
+            let texts = [event.user_id, Some(event.attributes), event.context];
+            event.kind.len() + texts.iter().flatten().map(|text| text.len()).sum::<usize>()
+        }
+        Change::User(user) => user.id.len() + user.patch.len() + user.context.map_or(0, str::len),
+        Change::AccountMade { name, .. } => name.len(),
+        Change::SitesSet { sites, .. } => sites.map_or(0, str::len),
+        _ => 0,
+    }
+}
+
 /// Encodes one record; its `seq` comes from its place in a batch.
 pub(super) fn encode_record(record: &Record<'_>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256);
+    let mut out = Vec::with_capacity(text_bytes(&record.change) + FIELDS_BYTES);
+    record.keyed.iter().for_each(|keyed| put_keyed(&mut out, *keyed));
     match record.change {
         Change::Event(event) => {
-            out.push(EVENT);
+            out.push(if event.context.is_some() { EVENT_IN_CONTEXT } else { EVENT });
             put_date(&mut out, record.received_at);
             put_u64(&mut out, event.account.0);
             out.push(encode_via(event.via));
@@ -47,14 +71,16 @@ pub(super) fn encode_record(record: &Record<'_>) -> Vec<u8> {
             put_str(&mut out, event.user_id.unwrap_or_default());
             put_date(&mut out, event.date);
             put_str(&mut out, event.attributes);
+            event.context.iter().for_each(|context| put_str(&mut out, context));
         }
         Change::User(user) => {
-            out.push(USER);
+            out.push(if user.context.is_some() { USER_IN_CONTEXT } else { USER });
             put_date(&mut out, record.received_at);
             put_u64(&mut out, user.account.0);
             out.push(encode_via(user.via));
             put_str(&mut out, user.id);
             put_str(&mut out, user.patch);
+            user.context.iter().for_each(|context| put_str(&mut out, context));
         }
         Change::AccountMade { name, api_token, secret_hash } => {
             out.push(ACCOUNT_MADE);
@@ -78,6 +104,13 @@ pub(super) fn encode_record(record: &Record<'_>) -> Vec<u8> {
             // Nothing is kept for no days, so 0 is free to mean for ever.
             put_u64(&mut out, u64::from(days.unwrap_or_default()));
         }
+        Change::SitesSet { account, sites } => {
+            out.push(SITES_SET);
+            put_date(&mut out, record.received_at);
+            put_u64(&mut out, account.0);
+            // No list is empty, so that the empty text is free to mean none.
+            put_str(&mut out, sites.unwrap_or_default());
+        }
         Change::Erased { account, scope } => {
             out.push(ERASED);
             put_date(&mut out, record.received_at);
@@ -94,6 +127,20 @@ pub(super) fn encode_record(record: &Record<'_>) -> Vec<u8> {
             out.extend_from_slice(&progress.digest);
         }
     }
+    out
+}
+
+fn put_keyed(out: &mut Vec<u8>, keyed: Keyed) {
+    out.push(KEYED);
+    out.extend_from_slice(&keyed.key.0);
+    put_u64(out, keyed.count);
+}
+
+/// The same record, as the first of a submission that has a key.
+pub(super) fn with_key(encoded: &[u8], keyed: Keyed) -> Vec<u8> {
+    let mut out = Vec::with_capacity(encoded.len() + FIELDS_BYTES);
+    put_keyed(&mut out, keyed);
+    out.extend_from_slice(encoded);
     out
 }
 
@@ -135,22 +182,28 @@ fn take_scope(input: &mut Input<'_>) -> Result<Scope, Malformed> {
 /// Takes one record apart that [`encode_record`] put together.
 pub(super) fn decode_record(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
     let mut input = Input(bytes);
-    let kind = input.byte()?;
+    let (mut kind, mut keyed) = (input.byte()?, None);
+    if kind == KEYED {
+        keyed = Some(Keyed { key: Digest(input.array()?), count: input.u64()? });
+        kind = input.byte()?;
+    }
     let received_at = input.date()?;
     let change = match kind {
-        EVENT => Change::Event(Event {
+        EVENT | EVENT_IN_CONTEXT => Change::Event(Event {
             account: AccountId(input.u64()?),
             via: decode_via(input.byte()?)?,
             kind: input.str()?,
             user_id: Some(input.str()?).filter(|id| !id.is_empty()),
             date: input.date()?,
             attributes: input.str()?,
+            context: (kind == EVENT_IN_CONTEXT).then(|| input.str()).transpose()?,
         }),
-        USER => Change::User(UserPatch {
+        USER | USER_IN_CONTEXT => Change::User(UserPatch {
             account: AccountId(input.u64()?),
             via: decode_via(input.byte()?)?,
             id: input.str()?,
             patch: input.str()?,
+            context: (kind == USER_IN_CONTEXT).then(|| input.str()).transpose()?,
         }),
         ACCOUNT_MADE => Change::AccountMade {
             name: input.str()?,
@@ -172,6 +225,10 @@ pub(super) fn decode_record(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
                 .map(|days| Some(days).filter(|days| *days > 0))
                 .map_err(|_| Malformed("a number of days is too large"))?,
         },
+        SITES_SET => Change::SitesSet {
+            account: AccountId(input.u64()?),
+            sites: Some(input.str()?).filter(|sites| !sites.is_empty()),
+        },
         ERASED => {
             Change::Erased { account: AccountId(input.u64()?), scope: take_scope(&mut input)? }
         }
@@ -187,7 +244,7 @@ pub(super) fn decode_record(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
         _ => return Err(Malformed("a record is of an unknown kind")),
     };
     input.end()?;
-    Ok(Record { received_at, change })
+    Ok(Record { received_at, keyed, change })
 }
 
 fn encode_via(via: Via) -> u8 {
@@ -333,6 +390,7 @@ mod tests {
             user_id: Some("u1"),
             date: Date::from_millis(-5),
             attributes: r#"{"n":1.0}"#,
+            context: None,
         };
         [
             Change::Event(event),
@@ -342,6 +400,7 @@ mod tests {
                 via: Via::Import,
                 id: "😀",
                 patch: "{}",
+                context: None,
             }),
             Change::AccountMade {
                 name: "default",
@@ -359,8 +418,44 @@ mod tests {
                 secret_hash: None,
             },
         ]
-        .map(|change| Record { received_at: at, change })
+        .map(|change| Record { received_at: at, change, keyed: None })
         .to_vec()
+    }
+
+    /// Those that came with format 3 of the directory.
+    fn later_samples() -> Vec<Record<'static>> {
+        let event = Event {
+            account: AccountId(1),
+            via: Via::Public,
+            kind: "view",
+            user_id: None,
+            date: Date::from_millis(5),
+            attributes: "{}",
+            context: Some(r#"{"page":"https://a.example/"}"#),
+        };
+        let user = UserPatch {
+            account: AccountId(2),
+            via: Via::Secret,
+            id: "u",
+            patch: r#"{"a":null}"#,
+            context: Some("{}"),
+        };
+        let received_at = Date::from_millis(7);
+        let keyed = Some(Keyed { key: Digest([4; 16]), count: 1_000 });
+        let mut samples = [Change::Event(event), Change::User(user)]
+            .map(|change| Record { received_at, change, keyed: None })
+            .to_vec();
+        let account = AccountId(3);
+        samples.extend([None, Some("a.example *.b.example")].map(|sites| Record {
+            received_at,
+            change: Change::SitesSet { account, sites },
+            keyed: None,
+        }));
+        samples.extend(
+            [Change::Event(Event { context: None, ..event }), Change::User(user)]
+                .map(|change| Record { received_at, change, keyed }),
+        );
+        samples
     }
 
     fn samples() -> Vec<Record<'static>> {
@@ -385,8 +480,8 @@ mod tests {
         let erased = scopes.map(|scope| Change::Erased { account, scope });
         let more = more.into_iter().chain(erased);
         let at = Date::from_millis(9);
-        let more = more.map(|change| Record { received_at: at, change });
-        oldest_samples().into_iter().chain(more).collect()
+        let more = more.map(|change| Record { received_at: at, change, keyed: None });
+        oldest_samples().into_iter().chain(more).chain(later_samples()).collect()
     }
 
     fn encoded(first: Seq, records: &[Record<'_>]) -> EncodedBatch {
@@ -433,9 +528,11 @@ mod tests {
             date: i64,
             received: i64,
             attributes: String,
+            context in proptest::option::of(".{0,20}"),
         ) {
             let record = Record {
-                received_at: Date::from_millis(received),
+                keyed: None,
+            received_at: Date::from_millis(received),
                 change: Change::Event(Event {
                     account: AccountId(9),
                     via: Via::Public,
@@ -443,6 +540,7 @@ mod tests {
                     user_id: user.as_deref(),
                     date: Date::from_millis(date),
                     attributes: &attributes,
+                    context: context.as_deref(),
                 }),
             };
             let batch = encoded(5, &[record]);

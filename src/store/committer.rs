@@ -12,7 +12,8 @@
 //! `done` gets a [`Receipt`] only behind a flush that began after the group was appended and returned
 //! without an error. What the group changes in the keyed state is merged behind the flush, so that
 //! nothing is shown that could still be lost, and reaches the disk with a later flush; after a crash
-//! it follows from the log again. After any error nothing is written and nobody is acknowledged any more, since
+//! it follows from the log again. One that came again under its key ([`Submission::once`]) is answered behind
+//! the flush of the group that finds it, so behind that of the first. After any error nothing is written and nobody is acknowledged any more, since
 //! nobody knows what the medium kept ([`super::flush`]).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,14 +26,16 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::Store;
 use super::batch::ENTRY_BYTES_MAX;
-use super::draft::Draft;
+use super::draft::{Draft, Submission};
 use super::fatal;
 use super::flush::Flush;
 use super::hot::SLED_SEGMENT_BYTES;
 use super::outcome::{Outcome, Receipt, Refusal};
 use super::space::{Claim, Room};
 use super::stage::Stage;
-use crate::model::limits::{OBJECT_BYTES_MAX, USER_BYTES_MAX};
+use crate::model::limits::{
+    BATCH_OBJECTS_MAX, BODY_BYTES_MAX, CONTEXT_BYTES_MAX, OBJECT_BYTES_MAX, USER_BYTES_MAX,
+};
 
 /// Submissions that may wait for the committer. One more is refused.
 pub const QUEUE_SUBMISSIONS_MAX: usize = 4_096;
@@ -43,11 +46,17 @@ pub const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Records of one group.
 pub const GROUP_RECORDS_MAX: usize = 512;
 
-/// Updates of users in one group, unless a single submission has more. Each may write a whole user.
+/// Updates of users in one group, unless a single submission has more. Each may write a whole user; of a
+/// submission that names more, users are written in pieces (see `stage`).
 pub const GROUP_USERS_MAX: usize = 64;
 
 /// Bytes of one group's records, unless a single submission has more.
 pub const GROUP_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes that the largest submission takes: the largest body, and what stands beside each object in its
+/// record and its draft.
+pub const SUBMISSION_BYTES_MAX: usize =
+    BODY_BYTES_MAX + BATCH_OBJECTS_MAX * (CONTEXT_BYTES_MAX + 1024);
 
 /// Submissions of a group from which on the next one is paced.
 const PACED_FROM: usize = 4;
@@ -61,9 +70,15 @@ const PACE: Duration = Duration::from_micros(800);
 /// Groups that may wait to be answered. Behind them the committer waits.
 const ANSWERS_MAX: usize = 64;
 
+/// The part of many users' bytes that is weighed as what is handed over is: with its weight, that is more
+/// than the 4 times their bytes that users of one group took at the most (see `space`).
+const MANY_USERS_PART: u64 = 4;
+
 const _: () = {
+    // The largest submission finds room in an empty queue, and in what sled writes at once.
+    assert!(SUBMISSION_BYTES_MAX < QUEUE_BYTES_MAX && SUBMISSION_BYTES_MAX < SLED_SEGMENT_BYTES);
     // The largest object, with the texts that stand beside it, makes an entry of its own.
-    assert!(OBJECT_BYTES_MAX + 4 * 1024 < ENTRY_BYTES_MAX);
+    assert!(OBJECT_BYTES_MAX + CONTEXT_BYTES_MAX + 4 * 1024 < ENTRY_BYTES_MAX);
     assert!(GROUP_BYTES_MAX < ENTRY_BYTES_MAX);
     // 19 entries, the most that a leaf can have, stay below a quarter of a segment.
     assert!(19 * (ENTRY_BYTES_MAX + 64) < SLED_SEGMENT_BYTES / 4);
@@ -98,18 +113,19 @@ impl Drop for Done {
     }
 }
 
-struct Submission {
-    drafts: Vec<Draft>,
+/// A submission in the queue.
+struct Queued {
+    submission: Submission,
     bytes: usize,
     done: Done,
 }
 
-impl Submission {
+impl Queued {
     fn size(&self) -> Size {
         Size {
-            records: self.drafts.len(),
-            bytes: self.drafts.iter().map(|draft| draft.encoded.len()).sum(),
-            users: self.drafts.iter().filter(|draft| draft.changes_user()).count(),
+            records: self.submission.drafts.len(),
+            bytes: self.submission.drafts.iter().map(|draft| draft.encoded.len()).sum(),
+            users: self.submission.drafts.iter().filter(|draft| draft.changes_user()).count(),
         }
     }
 }
@@ -136,10 +152,19 @@ impl Size {
     }
 }
 
+/// What waits for the committer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Submissions in the queue, at most [`QUEUE_SUBMISSIONS_MAX`].
+    pub submissions: usize,
+    /// Bytes that they hold, at most [`QUEUE_BYTES_MAX`].
+    pub bytes: usize,
+}
+
 /// The way into the log. Shared by all who submit.
 pub struct Writer {
     /// Gone when it is closed: the committer ends when it has taken all there was.
-    queue: RwLock<Option<Sender<Submission>>>,
+    queue: RwLock<Option<Sender<Queued>>>,
     queued_bytes: Arc<AtomicUsize>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Looks after the store; ends when the sender is gone.
@@ -176,23 +201,34 @@ impl Writer {
 
     /// Hands drafts to the committer, to be stored all or none. Never waits: `done` is called from
     /// another thread when they are durable, or from this one if they are refused at once.
-    pub fn submit(&self, drafts: Vec<Draft>, done: Done) {
+    pub fn submit(&self, submission: impl Into<Submission>, done: Done) {
+        let submission = submission.into();
         let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
         let Some(queue) = queue.as_ref() else {
             return done.call(Err(Refusal::ShuttingDown));
         };
-        let bytes = drafts.iter().map(Draft::bytes).sum();
+        let bytes = submission.drafts.iter().map(Draft::bytes).sum();
         if self.queued_bytes.fetch_add(bytes, SeqCst) + bytes > QUEUE_BYTES_MAX {
             self.queued_bytes.fetch_sub(bytes, SeqCst);
             return done.call(Err(Refusal::Overloaded));
         }
-        if let Err(refused) = queue.try_send(Submission { drafts, bytes, done }) {
+        if let Err(refused) = queue.try_send(Queued { submission, bytes, done }) {
             self.queued_bytes.fetch_sub(bytes, SeqCst);
             let refusal = match refused {
                 TrySendError::Full(_) => Refusal::Overloaded,
                 TrySendError::Disconnected(_) => Refusal::ShuttingDown,
             };
             refused.into_inner().done.call(Err(refusal));
+        }
+    }
+
+    /// What waits for the committer now.
+    #[must_use]
+    pub fn waiting(&self) -> Waiting {
+        let queue = self.queue.read().unwrap_or_else(PoisonError::into_inner);
+        Waiting {
+            submissions: queue.as_ref().map_or(0, Sender::len),
+            bytes: self.queued_bytes.load(SeqCst),
         }
     }
 
@@ -206,9 +242,9 @@ impl Writer {
     ///
     /// # Errors
     /// The [`Refusal`].
-    pub fn submit_and_wait(&self, drafts: Vec<Draft>) -> Outcome {
+    pub fn submit_and_wait(&self, submission: impl Into<Submission>) -> Outcome {
         let (tell, told) = bounded(1);
-        self.submit(drafts, Done::new(move |outcome| drop(tell.send(outcome))));
+        self.submit(submission, Done::new(move |outcome| drop(tell.send(outcome))));
         told.recv().unwrap_or(Err(Refusal::ShuttingDown))
     }
 
@@ -255,11 +291,11 @@ fn answer_all(answers: &Receiver<Vec<Answer>>) {
 struct Committer {
     store: Arc<Store>,
     flush: Box<dyn Flush>,
-    submissions: Receiver<Submission>,
+    submissions: Receiver<Queued>,
     queued_bytes: Arc<AtomicUsize>,
     answers: Sender<Vec<Answer>>,
     /// Taken from the queue, but too large for the group that was gathered.
-    held_over: Option<Submission>,
+    held_over: Option<Queued>,
     /// When the last group was begun, and whether the next one has to wait for its time.
     began: Instant,
     paced: bool,
@@ -280,7 +316,7 @@ impl Committer {
     }
 
     /// What waits, up to the bounds of a group; `None` when there will be no more.
-    fn gather(&mut self) -> Option<Vec<Submission>> {
+    fn gather(&mut self) -> Option<Vec<Queued>> {
         let first = match self.held_over.take() {
             Some(submission) => submission,
             None => self.submissions.recv().ok()?,
@@ -306,17 +342,17 @@ impl Committer {
     }
 
     /// Writes a group and says what became of each submission.
-    fn commit(&self, group: Vec<Submission>) -> Vec<Answer> {
+    fn commit(&self, group: Vec<Queued>) -> Vec<Answer> {
         let mut done = Vec::with_capacity(group.len());
-        let mut drafts = Vec::with_capacity(group.len());
-        for submission in group {
-            done.push(submission.done);
-            drafts.push(submission.drafts);
+        let mut submissions = Vec::with_capacity(group.len());
+        for waiting in group {
+            done.push(waiting.done);
+            submissions.push(waiting.submission);
         }
         let outcomes = match self.store.failure() {
             Some(why) => vec![Err(Refusal::Failed(why.into())); done.len()],
             // sled asserts where others return; a panic in it is one more way to fail.
-            None => catch_unwind(AssertUnwindSafe(|| self.write(drafts)))
+            None => catch_unwind(AssertUnwindSafe(|| self.write(submissions)))
                 .unwrap_or_else(|_| Err("writing to the store panicked".to_owned()))
                 .unwrap_or_else(|why| {
                     let why = self.store.fail(why);
@@ -327,28 +363,36 @@ impl Committer {
     }
 
     /// Appends, flushes and merges. An error means that nobody knows what is on disk.
-    fn write(&self, group: Vec<Vec<Draft>>) -> Result<Vec<Outcome>, String> {
+    fn write(&self, group: Vec<Submission>) -> Result<Vec<Outcome>, String> {
         // Another generation of sled takes the place of this one only between two groups.
         let _committing = self.store.committing();
         let hot = self.store.tiers.hot();
         let mut stage = Stage::new(&self.store, &hot);
         let room = self.store.space.room();
-        let outcomes = group.into_iter().map(|drafts| take(&mut stage, &room, drafts)).collect();
+        let outcomes: Vec<_> = group.into_iter().map(|one| take(&mut stage, &room, one)).collect();
+        let (records, bytes) = stage.taken();
         // A full disk can make each of the three wait.
         let _writing = self.store.pulse.begin();
         if let Some(appended) = stage.append().map_err(|error| error.to_string())? {
+            let began = Instant::now();
             self.flush.flush().map_err(|error| format!("flushing to disk failed: {error}"))?;
-            appended.merge().map_err(|error| error.to_string())?;
+            self.store.figures.flushed(began.elapsed());
+            appended.merge(self.flush.as_ref()).map_err(|error| error.to_string())?;
+            self.store.figures.committed(&outcomes, records, bytes);
         }
         Ok(outcomes)
     }
 }
 
-/// Takes a submission into a group if the disk has room for it.
-fn take(stage: &mut Stage<'_>, room: &Room, drafts: Vec<Draft>) -> Result<Receipt, Refusal> {
+/// Takes a submission into a group if the disk has room for it. One that was stored already needs none.
+fn take(stage: &mut Stage<'_>, room: &Room, submission: Submission) -> Result<Receipt, Refusal> {
+    if let Some(receipt) = stage.stored_before(&submission)? {
+        return Ok(receipt);
+    }
+    let drafts = submission.drafts;
     let tracks = drafts.iter().any(|draft| draft.claim() == Claim::Tracking);
     let claim = if tracks { Claim::Tracking } else { Claim::Control };
     let bytes: usize = drafts.iter().map(|draft| draft.encoded.len()).sum();
     room.admit(claim, (stage.bytes() + bytes) as u64)?;
-    stage.take(drafts)
+    stage.take(drafts, &|merged_bytes| room.admit(claim, merged_bytes / MANY_USERS_PART))
 }

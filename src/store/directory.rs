@@ -9,8 +9,9 @@ use super::Error;
 
 /// The format of the directory that this program writes; it reads every older one.
 ///
-/// 1 had the whole log in sled; 2 has segments, and generations of sled.
-pub const FORMAT_VERSION: u32 = 2;
+/// 1 had the whole log in sled; 2 has segments, and generations of sled; 3 has contexts, keys of calls and
+/// sites of accounts.
+pub const FORMAT_VERSION: u32 = 3;
 
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_PREFIX: &str = "triggerly store ";
@@ -316,7 +317,8 @@ mod tests {
         for (text, ok) in [
             ("triggerly store 1\n", true),
             ("triggerly store 2\n", true),
-            ("triggerly store 3\n", false),
+            ("triggerly store 3\n", true),
+            ("triggerly store 4\n", false),
             ("triggerly store x\n", false),
             ("something else", false),
             ("", false),

@@ -2,12 +2,13 @@
 //!
 //! Encoding is done by whoever submits, on his own thread; the committer only joins bytes.
 
-use super::batch::encode_record;
+use super::batch::{decode_record, encode_record, with_key};
 use super::space::Claim;
 use crate::model::erasure::{Digest, Scope};
-use crate::model::record::{Event, Progress, UserPatch};
+use crate::model::record::{Event, Keyed, Progress, UserPatch};
 use crate::model::{
-    AccountId, AccountName, ApiToken, Change, Date, Id, Object, Record, SecretHash, Via, json,
+    AccountId, AccountName, ApiToken, Change, Date, Id, Object, Record, SecretHash, Sites, Via,
+    json,
 };
 
 /// A checked change, encoded for the log, with what the committer has to know of it.
@@ -18,15 +19,65 @@ pub struct Draft {
     pub(super) effect: Effect,
 }
 
+/// What is to be stored together, or not at all.
+pub struct Submission {
+    pub(super) drafts: Vec<Draft>,
+    pub(super) is_keyed: bool,
+}
+
+impl Submission {
+    /// To be stored once: if drafts came under the same key within
+    /// [`IDEMPOTENCY_DAYS`](crate::model::limits::IDEMPOTENCY_DAYS), these aren't stored, and the receipt is that of those.
+    #[must_use]
+    pub fn once(mut drafts: Vec<Draft>, key: Digest) -> Submission {
+        let keyed = Keyed { key, count: drafts.len() as u64 };
+        if let Some(first) = drafts.first_mut() {
+            first.encoded = with_key(&first.encoded, keyed);
+        }
+        Submission { drafts, is_keyed: true }
+    }
+}
+
+impl From<Vec<Draft>> for Submission {
+    fn from(drafts: Vec<Draft>) -> Submission {
+        Submission { drafts, is_keyed: false }
+    }
+}
+
 /// What a record changes in the state.
 pub(super) enum Effect {
     None,
-    Merge { account: AccountId, id: Id, patch: Object, at: Date },
-    Make { name: AccountName, api_token: ApiToken, secret_hash: SecretHash, at: Date },
-    Rotate { account: AccountId, api_token: Option<ApiToken>, secret_hash: Option<SecretHash> },
-    Retain { account: AccountId, days: Option<u32> },
-    Erase { account: AccountId, scope: Scope, user: Option<Id>, at: Date },
-    Import { account: AccountId, progress: Progress },
+    /// A user is merged into. The patch is in the record alone: parsed, it can take 50 times its text.
+    Merge,
+    Make {
+        name: AccountName,
+        api_token: ApiToken,
+        secret_hash: SecretHash,
+        at: Date,
+    },
+    Rotate {
+        account: AccountId,
+        api_token: Option<ApiToken>,
+        secret_hash: Option<SecretHash>,
+    },
+    Retain {
+        account: AccountId,
+        days: Option<u32>,
+    },
+    Allow {
+        account: AccountId,
+        sites: Option<Sites>,
+    },
+    Erase {
+        account: AccountId,
+        scope: Scope,
+        user: Option<Id>,
+        at: Date,
+    },
+    Import {
+        account: AccountId,
+        progress: Progress,
+    },
 }
 
 impl Draft {
@@ -36,13 +87,19 @@ impl Draft {
         Draft::new(Change::Event(event), received_at, Effect::None)
     }
 
-    /// A user was tracked.
+    /// A user was tracked. `context` is as in [`UserPatch::context`].
     #[must_use]
-    pub fn user(account: AccountId, via: Via, id: Id, patch: Object, received_at: Date) -> Draft {
-        let text = json::to_text(&patch);
-        let change = UserPatch { account, via, id: id.as_str(), patch: &text };
-        let encoded = encode_record(&Record { received_at, change: Change::User(change) });
-        Draft { encoded, effect: Effect::Merge { account, id, patch, at: received_at } }
+    pub fn user(
+        account: AccountId,
+        via: Via,
+        id: &Id,
+        patch: &Object,
+        context: Option<&str>,
+        received_at: Date,
+    ) -> Draft {
+        let text = json::to_text(patch);
+        let change = UserPatch { account, via, id: id.as_str(), patch: &text, context };
+        Draft::new(Change::User(change), received_at, Effect::Merge)
     }
 
     /// An account is to be made.
@@ -54,7 +111,7 @@ impl Draft {
         at: Date,
     ) -> Draft {
         let change = Change::AccountMade { name: name.as_str(), api_token, secret_hash };
-        let encoded = encode_record(&Record { received_at: at, change });
+        let encoded = encode_record(&Record { received_at: at, change, keyed: None });
         Draft { encoded, effect: Effect::Make { name, api_token, secret_hash, at } }
     }
 
@@ -74,6 +131,15 @@ impl Draft {
     #[must_use]
     pub fn retention(account: AccountId, days: Option<u32>, at: Date) -> Draft {
         Draft::new(Change::RetentionSet { account, days }, at, Effect::Retain { account, days })
+    }
+
+    /// Where calls of browsers may come from is to be set: from these sites, or from anywhere.
+    #[must_use]
+    pub fn sites(account: AccountId, sites: Option<Sites>, at: Date) -> Draft {
+        let text = sites.as_ref().map(Sites::to_string);
+        let change = Change::SitesSet { account, sites: text.as_deref() };
+        let encoded = encode_record(&Record { received_at: at, change, keyed: None });
+        Draft { encoded, effect: Effect::Allow { account, sites } }
     }
 
     /// A user and all of that user's events are to be taken out.
@@ -100,28 +166,45 @@ impl Draft {
     }
 
     fn new(change: Change<'_>, received_at: Date, effect: Effect) -> Draft {
-        Draft { encoded: encode_record(&Record { received_at, change }), effect }
+        Draft { encoded: encode_record(&Record { received_at, change, keyed: None }), effect }
     }
 
-    /// What it holds in memory, at the most and roughly: its bytes, and for a user the patch beside
-    /// them, parsed. A short number in a list takes some 50 times its text then.
+    /// When it came, and under which key, if it is the first of a submission that has one.
+    pub(super) fn keyed(&self) -> Option<(Date, Keyed)> {
+        let record = decode_record(&self.encoded).ok()?;
+        Some((record.received_at, record.keyed?))
+    }
+
+    /// What it holds in memory.
     pub(super) fn bytes(&self) -> usize {
-        let parsed = if self.changes_user() { 50 } else { 0 };
-        self.encoded.len() * (1 + parsed)
+        size_of::<Draft>() + self.encoded.capacity()
+    }
+
+    /// The user that is merged into: the update as it is in the record.
+    pub(super) fn user_patch(&self) -> Option<(UserPatch<'_>, Date)> {
+        if !self.changes_user() {
+            return None;
+        }
+        let record = decode_record(&self.encoded).ok()?;
+        match record.change {
+            Change::User(user) => Some((user, record.received_at)),
+            _ => None,
+        }
     }
 
     /// What room it may take: its own kind makes the log grow, or serves those who run it.
     pub(super) fn claim(&self) -> Claim {
         match self.effect {
-            Effect::None | Effect::Merge { .. } | Effect::Import { .. } => Claim::Tracking,
+            Effect::None | Effect::Merge | Effect::Import { .. } => Claim::Tracking,
             Effect::Make { .. }
             | Effect::Rotate { .. }
             | Effect::Retain { .. }
+            | Effect::Allow { .. }
             | Effect::Erase { .. } => Claim::Control,
         }
     }
 
     pub(super) fn changes_user(&self) -> bool {
-        matches!(self.effect, Effect::Merge { .. })
+        matches!(self.effect, Effect::Merge)
     }
 }

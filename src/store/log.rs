@@ -51,8 +51,8 @@ pub struct Selection {
 pub enum Kind {
     /// Something happened.
     Events,
-    /// A user was described.
-    Users,
+    /// Whatever the keyed state follows from: a user was described, or a submission had a key.
+    State,
     /// Neither: only what is said of accounts and of the store itself.
     None,
 }

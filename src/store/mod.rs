@@ -8,7 +8,10 @@
 //! - `seq` starts at 1, has no gaps and is never used twice. Recovery drops only what nobody was
 //!   told to be safe.
 //! - The keyed state is a function of the log: [`Store::rebuild_in`] from nothing gives the same users
-//!   and accounts, byte for byte.
+//!   and accounts, byte for byte, and knows the same keys, but for those that no longer count and those
+//!   whose record was erased at rest.
+//! - Of submissions under the same key within 7 days one is stored, and each gets its receipt
+//!   ([`Submission::once`]).
 //! - After a failed write or flush nothing more is promised: all that waits is refused, and
 //!   [`Store::failure`] says why until the process starts anew. Reading goes on.
 //!
@@ -28,6 +31,7 @@
 //!                    "r" -> there while the state is being rebuilt
 //!                    "a" + account -> account          (see `state`)
 //!                    "u" + account + user id -> user
+//!                    "k" + day (8) + key (16) -> a submission that is stored once (see `once`)
 //!                    "i" + account + number -> how far an import has come
 //! ```
 //! A batch is appended, flushed, and only then merged into the state, together with the mark; that
@@ -44,7 +48,9 @@
 //!   [`ENTRY_BYTES_MAX`].
 //! - It writes over a segment whose data has moved elsewhere and was handed to the kernel. So no more
 //!   is written between two flushes than a small part of what it keeps apart: a group is bounded by
-//!   [`GROUP_USERS_MAX`], and a replay flushes as it goes.
+//!   [`GROUP_USERS_MAX`], and a replay flushes as it goes, as does a submission that names more users
+//!   (its users are merged from the log, in pieces); the log of the largest submission is less than a
+//!   segment ([`SUBMISSION_BYTES_MAX`]).
 //! - Its cache evicts only after 64 accesses to one of its 256 shards, so a scan that touches each
 //!   page once keeps everything: 240 MB for a log of 256 MB. `walk` touches more often: 45 MB.
 
@@ -57,12 +63,14 @@ mod directory;
 mod draft;
 mod fatal;
 mod fault;
+mod figures;
 mod flush;
 mod high_water;
 mod holes;
 mod hot;
 mod log;
 mod manifest;
+mod once;
 mod outcome;
 mod pulse;
 mod reader;
@@ -80,13 +88,14 @@ pub use backup::{BackedUp, BackupError, RestoreError, check as check_backup, res
 pub use batch::{BatchView, ENTRY_BYTES_MAX, EncodedBatch};
 pub use committer::{
     Done, GROUP_BYTES_MAX, GROUP_RECORDS_MAX, GROUP_USERS_MAX, QUEUE_BYTES_MAX,
-    QUEUE_SUBMISSIONS_MAX, Writer,
+    QUEUE_SUBMISSIONS_MAX, SUBMISSION_BYTES_MAX, Waiting, Writer,
 };
 pub use compactor::{
     Compacted, ERASED_WITHIN, HOT_BYTES_MAX, Pace, Renewal, SEAL_AGE, SEAL_BYTES, Urgency,
 };
 pub use directory::{Directory, FORMAT_VERSION};
-pub use draft::Draft;
+pub use draft::{Draft, Submission};
+pub use figures::Figures;
 pub use flush::Flush;
 pub use log::{Kind, Log, Missing, Order, Selection, Step, Visit};
 pub use outcome::{Outcome, Receipt, Refusal};
@@ -97,7 +106,7 @@ pub use verify::{Finding, Verified};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -209,9 +218,12 @@ pub struct Store {
     erasing_tried: Mutex<Option<Instant>>,
     /// What was seen when expired events were last looked for: the newest erasure, how far it was sealed.
     expired_looked_at: Mutex<(Seq, Seq)>,
+    /// When the compactor was last told to begin, in milliseconds: keys that are old then are let go of.
+    compacted_at: AtomicI64,
     /// Bytes of sled's file when it was last looked at whether that is too much.
     bloat_looked_at: AtomicU64,
     fatal: Fatal,
+    figures: Figures,
     space: Space,
     /// Last, so that nobody else has the lock while sled still has its files.
     directory: Directory,
@@ -276,8 +288,10 @@ impl Store {
             looked_through: AtomicBool::new(false),
             erasing_tried: Mutex::default(),
             expired_looked_at: Mutex::default(),
+            compacted_at: AtomicI64::new(i64::MIN),
             bloat_looked_at: AtomicU64::new(0),
             fatal: Fatal::default(),
+            figures: Figures::default(),
             space: Space::open(directory.path(), given_up)?,
             directory,
         };
@@ -326,6 +340,12 @@ impl Store {
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
+    }
+
+    /// What was committed since it was opened, in figures.
+    #[must_use]
+    pub fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     /// The room that the disk has left.

@@ -13,7 +13,7 @@ use super::state::{MARK, Pending, State, damaged, rotated};
 use crate::model::erasure::Scope;
 use crate::model::limits::DEPTH_MAX;
 use crate::model::{
-    Account, AccountId, AccountName, Accounts, Change, Erasures, Record, Seq, json,
+    Account, AccountId, AccountName, Accounts, Change, Erasures, Record, Seq, Sites, json,
 };
 
 /// Bytes of users that a replay keeps in memory before it writes and flushes them: small beside what
@@ -65,13 +65,13 @@ pub(super) fn rebuild<'s>(
             if !go_on() {
                 return Err(Error::Stopped);
             }
-            let users = Selection {
+            let of_state = Selection {
                 account: Some(*account),
-                kind: Some(Kind::Users),
+                kind: Some(Kind::State),
                 controls: false,
                 ..Selection::of(1..=sealed_through)
             };
-            missing.join(replay.read(log, &users, Some(&view.erasures))?);
+            missing.join(replay.read(log, &of_state, Some(&view.erasures))?);
         }
     }
     replay.last = replay.last.max(sealed_through);
@@ -104,6 +104,8 @@ pub(super) struct Replay<'s> {
     flush: &'s dyn Flush,
     pending: Pending<'s>,
     accounts: Accounts,
+    /// Whether the accounts aren't as they are in the state.
+    accounts_changed: bool,
     last: Seq,
 }
 
@@ -114,7 +116,7 @@ impl<'s> Replay<'s> {
         flush: &'s dyn Flush,
     ) -> Result<Replay<'s>, Error> {
         let (pending, accounts) = (Pending::new(state), state.accounts()?);
-        Ok(Replay { state, registry, flush, pending, accounts, last: 0 })
+        Ok(Replay { state, registry, flush, pending, accounts, accounts_changed: false, last: 0 })
     }
 
     /// Applies what is selected, but for what `erased` takes. With it, what an erasure takes needs no
@@ -126,6 +128,9 @@ impl<'s> Replay<'s> {
         erased: Option<&Erasures>,
     ) -> Result<Missing, Error> {
         log.read(selection, Order::Ascending, &mut |seq, record| {
+            if let Some(keyed) = record.keyed {
+                self.pending.put_once(keyed, seq, record.received_at);
+            }
             if !erased.is_some_and(|erased| erased.take(seq, record)) {
                 self.apply(seq, record, erased.is_none())?;
             }
@@ -148,8 +153,14 @@ impl<'s> Replay<'s> {
 
     fn write(&mut self) -> Result<(), Error> {
         let pending = std::mem::replace(&mut self.pending, Pending::new(self.state));
-        pending.write(self.last, Some(&self.accounts))?;
+        let changed = std::mem::take(&mut self.accounts_changed);
+        pending.write_through(self.last, Some(&self.accounts).filter(|_| changed))?;
         self.flush.flush().map_err(|error| Error::sled("flush")(sled::Error::Io(error)))
+    }
+
+    fn put_account(&mut self, account: Account) {
+        self.accounts.put(account);
+        self.accounts_changed = true;
     }
 
     fn apply(&mut self, seq: Seq, record: &Record<'_>, seek: bool) -> Result<(), Error> {
@@ -171,22 +182,29 @@ impl<'s> Replay<'s> {
             Change::AccountMade { name, api_token, secret_hash } => {
                 let name =
                     AccountName::new(name).map_err(|error| beyond(seq, &error.to_string()))?;
-                self.accounts.put(Account {
+                self.put_account(Account {
                     id: AccountId(seq),
                     name,
                     api_token,
                     secret_hash,
                     created_at: record.received_at,
                     retention_days: None,
+                    sites: None,
                 });
             }
             Change::AccountRotated { account, api_token, secret_hash } => {
                 let old = made(&self.accounts, account)?;
-                self.accounts.put(rotated(&old, api_token, secret_hash));
+                self.put_account(rotated(&old, api_token, secret_hash));
             }
             Change::RetentionSet { account, days } => {
                 let old = made(&self.accounts, account)?;
-                self.accounts.put(Account { retention_days: days, ..Account::clone(&old) });
+                self.put_account(Account { retention_days: days, ..Account::clone(&old) });
+            }
+            Change::SitesSet { account, sites } => {
+                let old = made(&self.accounts, account)?;
+                let sites = sites.map(Sites::parse).transpose();
+                let sites = sites.map_err(|error| beyond(seq, &error.to_string()))?;
+                self.put_account(Account { sites, ..Account::clone(&old) });
             }
             Change::Erased { account, scope } => {
                 if let Some(registry) = self.registry {

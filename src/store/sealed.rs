@@ -122,6 +122,7 @@ fn concerns(account: AccountId, seq: Seq, record: &Record<'_>) -> bool {
         Change::AccountMade { .. } => account.0 == seq,
         Change::AccountRotated { account: of, .. }
         | Change::RetentionSet { account: of, .. }
+        | Change::SitesSet { account: of, .. }
         | Change::Erased { account: of, .. }
         | Change::Imported { account: of, .. } => of == account,
         Change::Event(_) | Change::User(_) => false,
@@ -181,7 +182,7 @@ impl Hints {
         first_seq: Seq,
         last_seq: Seq,
         dates: Option<(Date, Date)>,
-        users: bool,
+        of_state: bool,
     ) -> bool {
         let dated = self.from.is_some() || self.to.is_some();
         let in_time = dates.is_some_and(|(first, last)| {
@@ -189,7 +190,7 @@ impl Hints {
         });
         let of_kind = match self.kind {
             None => true,
-            Some(Kind::Users) => users,
+            Some(Kind::State) => of_state,
             Some(Kind::Events) => dates.is_some(),
             Some(Kind::None) => false,
         };
@@ -199,13 +200,21 @@ impl Hints {
             && (!dated || in_time)
     }
 
+    /// Whether it matters that something can't be read. Without a key, a call that comes again is stored
+    /// again; that is no reason to leave users as they are.
+    fn misses(&self, users: bool) -> bool {
+        users || self.kind != Some(Kind::State)
+    }
+
     fn group(&self, group: &Group) -> bool {
-        self.may_match(group.first_seq, group.last_seq, group.dates, group.users)
+        let of_state = group.users || group.keys;
+        self.may_match(group.first_seq, group.last_seq, group.dates, of_state)
     }
 
     fn segment(&self, sealed: &Sealed) -> bool {
         let summary = &sealed.summary;
-        self.may_match(summary.first_seq, summary.last_seq, summary.dates, summary.users > 0)
+        // Only the file itself tells whether there are keys in it.
+        self.may_match(summary.first_seq, summary.last_seq, summary.dates, true)
     }
 }
 
@@ -297,7 +306,9 @@ impl<'t> Walk<'t> {
                         self.open = Some(Open { segment, sealed, groups });
                     }
                     Err(error) => {
-                        self.missing.add(sealed.rows(), sealed.name());
+                        if self.hints.misses(sealed.summary.users > 0) {
+                            self.missing.add(sealed.rows(), sealed.name());
+                        }
                         self.tiers.note_damage(sealed.name(), &error.to_string());
                         continue;
                     }
@@ -316,8 +327,11 @@ impl<'t> Walk<'t> {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    let rows = open.segment.groups().get(group).map_or(0, |group| group.rows);
-                    self.missing.add(rows, open.sealed.name());
+                    let group = open.segment.groups().get(group);
+                    if self.hints.misses(group.is_none_or(|group| group.users)) {
+                        let rows = group.map_or(0, |group| group.rows);
+                        self.missing.add(rows, open.sealed.name());
+                    }
                     self.tiers.note_damage(open.sealed.name(), &error.to_string());
                 }
             }

@@ -18,7 +18,8 @@
 //! - Every tenth time that a page is written to it is written whole: a group of 64 KiB of events took up to
 //!   1.2 MiB and 150 KiB on average, 5 users of 60 KiB up to 6.6 MiB: [`WEIGHT`]. A single submission
 //!   with small updates of many large users takes more than its weight (64 of 60 KiB: up to 15 MiB);
-//!   the reserve is for that.
+//!   the reserve is for that. Of more than 64 users what they become is weighed too, by a quarter: it is
+//!   written in pieces with a flush behind each (1,000 of 64 KiB: 8 to 90 MiB).
 //! - Looking costs 1 µs.
 
 use std::fs::{self, File, OpenOptions};
@@ -174,6 +175,12 @@ impl Space {
     /// Keeps so much free from now on; 0 keeps nothing.
     pub fn keep_free(&self, reserve_bytes: u64) {
         self.reserve.store(reserve_bytes, SeqCst);
+    }
+
+    /// Bytes that are to stay free; 0 if nobody looks.
+    #[must_use]
+    pub fn reserve_bytes(&self) -> u64 {
+        self.reserve.load(SeqCst)
     }
 
     /// Has a ballast for as long as something is kept free, and none if not. For who runs long.

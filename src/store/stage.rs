@@ -2,20 +2,29 @@
 //!
 //! A submission that is refused leaves no trace.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::batch::{ENTRY_BYTES_MAX, EncodedBatch};
-use super::draft::{Draft, Effect};
+use super::committer::GROUP_USERS_MAX;
+use super::draft::{Draft, Effect, Submission};
+use super::flush::Flush;
 use super::hot::Hot;
 use super::log::Log;
 use super::outcome::{Receipt, Refusal};
-use super::replay::Registry;
+use super::replay::{Registry, catch_up};
+use super::space::Claim;
 use super::state::{Pending, Undo, rotated};
 use super::{Error, Store};
 use crate::model::erasure::Scope;
-use crate::model::limits::ACCOUNTS_MAX;
-use crate::model::{Account, AccountId, Accounts, Change, Date, Record, Seq};
+use crate::model::limits::{ACCOUNTS_MAX, DEPTH_MAX};
+use crate::model::record::UserPatch;
+use crate::model::{Account, AccountId, Accounts, Change, Date, Record, Seq, User, json};
+
+/// Users that one group writes at once. A submission that names more is merged from the log, in pieces,
+/// when it is durable: whole users are large, and sled takes only so much between two flushes.
+const USERS_AT_ONCE_MAX: usize = GROUP_USERS_MAX;
 
 /// What was taken so far, and the state that follows from it.
 pub(super) struct Stage<'s> {
@@ -26,6 +35,8 @@ pub(super) struct Stage<'s> {
     accounts: Arc<Accounts>,
     accounts_changed: bool,
     erasures: Vec<Erasure>,
+    /// What was taken names more users than are written at once; it is alone in its group.
+    large: bool,
 }
 
 /// An erasure that was taken.
@@ -44,6 +55,7 @@ pub(super) struct Appended<'s> {
     /// The accounts as they are then, if they changed.
     accounts: Option<Arc<Accounts>>,
     erasures: Vec<Erasure>,
+    large: bool,
 }
 
 impl<'s> Stage<'s> {
@@ -57,23 +69,52 @@ impl<'s> Stage<'s> {
             accounts: store.accounts(),
             accounts_changed: false,
             erasures: Vec::new(),
+            large: false,
         }
     }
 
     /// Bytes of what was taken so far: records, and what follows for the state.
     pub fn bytes(&self) -> usize {
-        self.encoded.iter().map(Vec::len).sum::<usize>() + self.pending.bytes()
+        self.taken().1 + self.pending.bytes()
     }
 
-    /// Takes a submission in, whole or not at all.
-    pub fn take(&mut self, drafts: Vec<Draft>) -> Result<Receipt, Refusal> {
+    /// Records that were taken so far, and their bytes.
+    pub fn taken(&self) -> (usize, usize) {
+        (self.encoded.len(), self.encoded.iter().map(Vec::len).sum())
+    }
+
+    /// Where a submission lies that came under the same key, in this group or before.
+    pub fn stored_before(&self, submission: &Submission) -> Result<Option<Receipt>, Refusal> {
+        let keyed = submission.drafts.first().filter(|_| submission.is_keyed);
+        let Some((now, keyed)) = keyed.and_then(Draft::keyed) else { return Ok(None) };
+        let stored = self.pending.stored_once(keyed.key, now).map_err(|error| {
+            log::error!("a key can't be looked up: {error}");
+            Refusal::Unreadable(error.to_string().into())
+        })?;
+        Ok(stored.map(|stored| stored.receipt()))
+    }
+
+    /// Takes a submission in, whole or not at all. `admit` is asked whether the disk has room for what
+    /// many users become.
+    pub fn take(
+        &mut self,
+        drafts: Vec<Draft>,
+        admit: &dyn Fn(u64) -> Result<(), Refusal>,
+    ) -> Result<Receipt, Refusal> {
+        if names_many_users(&drafts) {
+            return self.take_large(drafts, admit);
+        }
         let taken = self.encoded.len();
         let first_seq = self.first_seq + taken as Seq;
         let count = drafts.len() as u64;
         let accounts = (Arc::clone(&self.accounts), self.accounts_changed);
         let (mut undo, erasures) = (Vec::new(), self.erasures.len());
-        for (index, Draft { encoded, effect }) in drafts.into_iter().enumerate() {
-            if let Err(refusal) = self.apply(effect, index, first_seq + index as Seq, &mut undo) {
+        let keyed = drafts.first().and_then(Draft::keyed);
+        for (index, draft) in drafts.into_iter().enumerate() {
+            let seq = first_seq + index as Seq;
+            let applied = self.merge(&draft, index, &mut undo);
+            let Draft { encoded, effect } = draft;
+            if let Err(refusal) = applied.and_then(|()| self.apply(effect, seq, &mut undo)) {
                 self.encoded.truncate(taken);
                 undo.into_iter().rev().for_each(|undo| self.pending.undo(undo));
                 (self.accounts, self.accounts_changed) = accounts;
@@ -82,28 +123,95 @@ impl<'s> Stage<'s> {
             }
             self.encoded.push(encoded);
         }
+        if let Some((at, keyed)) = keyed {
+            self.pending.put_once(keyed, first_seq, at);
+        }
         Ok(Receipt { first_seq, count })
     }
 
-    fn apply(
+    /// Takes in a submission that names many users. Each of them is looked at by itself, so that one at
+    /// a time is in memory; what becomes of them is written from the log (see [`Appended::merge`]).
+    fn take_large(
         &mut self,
-        effect: Effect,
-        index: usize,
-        seq: Seq,
-        undo: &mut Vec<Undo>,
-    ) -> Result<(), Refusal> {
-        match effect {
-            Effect::None => Ok(()),
-            Effect::Merge { account, id, patch, at } => {
-                let merged =
-                    self.pending.merged(account, id.as_str(), patch, at).map_err(|error| {
-                        log::error!("a user can't be updated: {error}");
-                        Refusal::Unreadable(error.to_string().into())
-                    })?;
-                let text = merged.checked_text().map_err(|limit| Refusal::User { index, limit })?;
-                undo.push(self.pending.put_user(merged, &text));
-                Ok(())
+        drafts: Vec<Draft>,
+        admit: &dyn Fn(u64) -> Result<(), Refusal>,
+    ) -> Result<Receipt, Refusal> {
+        // It is more than a group may have, so that it has come alone.
+        if !self.encoded.is_empty() {
+            return Err(Refusal::Overloaded);
+        }
+        let mut updates: Vec<_> = drafts
+            .iter()
+            .enumerate()
+            .filter_map(|(index, draft)| draft.user_patch().map(|(user, at)| (user, at, index)))
+            .collect();
+        updates.sort_unstable_by_key(|(user, _, index)| (user.account, user.id, *index));
+        let same = |a: &Update<'_>, b: &Update<'_>| (a.0.account, a.0.id) == (b.0.account, b.0.id);
+        let (mut first_refused, mut merged_bytes) = (None, 0);
+        for updates in updates.chunk_by(same) {
+            match self.check_user(updates) {
+                Ok(bytes) => merged_bytes += bytes,
+                Err((index, refusal)) => {
+                    // The one that comes first is named, as everywhere.
+                    if first_refused.as_ref().is_none_or(|(first, _)| index < *first) {
+                        first_refused = Some((index, refusal));
+                    }
+                }
             }
+        }
+        if let Some((_, refusal)) = first_refused {
+            return Err(refusal);
+        }
+        admit(merged_bytes)?;
+        let receipt = Receipt { first_seq: self.first_seq, count: drafts.len() as u64 };
+        self.encoded = drafts.into_iter().map(|draft| draft.encoded).collect();
+        self.large = true;
+        Ok(receipt)
+    }
+
+    /// What a user becomes by these updates, in bytes; or which of them is refused, and why.
+    fn check_user(&self, updates: &[Update<'_>]) -> Result<u64, (usize, Refusal)> {
+        let Some((first, _, first_index)) = updates.first() else { return Ok(0) };
+        let unreadable = |index: usize, error: String| {
+            log::error!("a user can't be updated: {error}");
+            (index, Refusal::Unreadable(error.into()))
+        };
+        let stored = self.pending.state().user(first.account, first.id);
+        let mut user = stored.map_err(|error| unreadable(*first_index, error.to_string()))?;
+        let mut bytes = 0;
+        for (update, at, index) in updates {
+            let patch = json::parse_object(update.patch, DEPTH_MAX)
+                .map_err(|error| unreadable(*index, error.to_string()))?;
+            let user = user.get_or_insert_with(|| User::new(*at));
+            user.update(patch, *at);
+            let text = user.checked_text();
+            let text = text.map_err(|limit| (*index, Refusal::User { index: *index, limit }))?;
+            bytes = text.len() as u64;
+        }
+        Ok(bytes)
+    }
+
+    /// Merges a draft's update into its user.
+    fn merge(&mut self, draft: &Draft, index: usize, undo: &mut Vec<Undo>) -> Result<(), Refusal> {
+        let Some((user, at)) = draft.user_patch() else { return Ok(()) };
+        let merged = json::parse_object(user.patch, DEPTH_MAX)
+            .map_err(|error| error.to_string())
+            .and_then(|patch| {
+                let merged = self.pending.merged(user.account, user.id, patch, at);
+                merged.map_err(|error| error.to_string())
+            })
+            .map_err(|error| {
+                log::error!("a user can't be updated: {error}");
+                Refusal::Unreadable(error.into())
+            })?;
+        let text = merged.checked_text().map_err(|limit| Refusal::User { index, limit })?;
+        undo.push(self.pending.put_user(merged, &text));
+        Ok(())
+    }
+
+    fn apply(&mut self, effect: Effect, seq: Seq, undo: &mut Vec<Undo>) -> Result<(), Refusal> {
+        match effect {
+            Effect::None | Effect::Merge => Ok(()),
             Effect::Make { name, api_token, secret_hash, at } => {
                 if self.accounts.by_name(name.as_str()).is_some() {
                     return Err(Refusal::NameTaken(name.as_str().to_owned()));
@@ -118,6 +226,7 @@ impl<'s> Stage<'s> {
                     secret_hash,
                     created_at: at,
                     retention_days: None,
+                    sites: None,
                 });
                 Ok(())
             }
@@ -130,6 +239,12 @@ impl<'s> Stage<'s> {
             Effect::Retain { account, days } => {
                 let old = self.accounts.get(account).ok_or(Refusal::NoAccount)?;
                 let account = Account { retention_days: days, ..Account::clone(old) };
+                self.put_account(account);
+                Ok(())
+            }
+            Effect::Allow { account, sites } => {
+                let old = self.accounts.get(account).ok_or(Refusal::NoAccount)?;
+                let account = Account { sites, ..Account::clone(old) };
                 self.put_account(account);
                 Ok(())
             }
@@ -154,28 +269,46 @@ impl<'s> Stage<'s> {
 
     /// Appends to the log; durable after the next flush. `None` if nothing was taken.
     pub fn append(self) -> Result<Option<Appended<'s>>, Error> {
-        let Stage { store, first_seq, encoded, pending, accounts, accounts_changed, erasures } =
-            self;
+        let Stage {
+            store,
+            first_seq,
+            encoded,
+            pending,
+            accounts,
+            accounts_changed,
+            erasures,
+            large,
+        } = self;
         if encoded.is_empty() {
             return Ok(None);
         }
         store.tiers.append(&entries(first_seq, &encoded))?;
         let last_seq = first_seq + encoded.len() as Seq - 1;
         let accounts = accounts_changed.then_some(accounts);
-        Ok(Some(Appended { store, last_seq, pending, accounts, erasures }))
+        Ok(Some(Appended { store, last_seq, pending, accounts, erasures, large }))
     }
 }
 
 impl Appended<'_> {
     /// Merges into the state, and shows it. To be called when the log is durable.
-    pub fn merge(self) -> Result<(), Error> {
-        let Appended { store, last_seq, pending, accounts, erasures } = self;
+    ///
+    /// What names many users is read back from the log and merged in pieces, each with the mark that
+    /// belongs to it and a flush behind it, as when a store is opened: a crash on the way leaves a
+    /// state that is a little behind, and the next opening goes on.
+    pub fn merge(self, flush: &dyn Flush) -> Result<(), Error> {
+        let Appended { store, last_seq, pending, accounts, erasures, large } = self;
+        if large {
+            let hot = store.tiers.hot();
+            catch_up(store.tiers.as_ref(), &hot.state, flush, last_seq)?;
+        }
         for Erasure { seq, account, scope, at } in erasures {
             // Before the mark can pass it.
             let change = Change::Erased { account, scope };
-            store.tiers.erased(seq, &Record { received_at: at, change })?;
+            store.tiers.erased(seq, &Record { received_at: at, change, keyed: None })?;
         }
-        pending.write(last_seq, accounts.as_deref())?;
+        if !large {
+            pending.write(last_seq, accounts.as_deref())?;
+        }
         if let Some(accounts) = accounts {
             store.publish(accounts);
         }
@@ -183,6 +316,20 @@ impl Appended<'_> {
         store.high_water.note(last_seq);
         Ok(())
     }
+}
+
+/// An update of a user, when it came, and its place in a submission.
+type Update<'d> = (UserPatch<'d>, Date, usize);
+
+/// Whether a submission of tracking calls names more users than are written at once.
+fn names_many_users(drafts: &[Draft]) -> bool {
+    let updates = drafts.iter().filter(|draft| draft.changes_user()).count();
+    if updates <= USERS_AT_ONCE_MAX || drafts.iter().any(|draft| draft.claim() == Claim::Control) {
+        return false;
+    }
+    let users =
+        drafts.iter().filter_map(Draft::user_patch).map(|(user, _)| (user.account, user.id));
+    users.collect::<HashSet<_>>().len() > USERS_AT_ONCE_MAX
 }
 
 /// Splits a group's records into entries of the log, in order and each within bounds.

@@ -6,17 +6,19 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use sled::{Batch, Tree};
+use sled::{Batch, IVec, Tree};
 
 use super::codec::{Input, Malformed, open_as, put_date, put_str, put_u64, seal_as};
 use super::flush::Flush;
+use super::once::{self, Stored};
 use super::{Error, walk};
 use crate::model::erasure::Digest;
 use crate::model::limits::DEPTH_MAX;
-use crate::model::record::Progress;
+use crate::model::record::{Keyed, Progress};
 use crate::model::user::UserLimit;
 use crate::model::{
-    Account, AccountId, AccountName, Accounts, ApiToken, Date, Object, SecretHash, Seq, User, json,
+    Account, AccountId, AccountName, Accounts, ApiToken, Date, Object, SecretHash, Seq, Sites,
+    User, json,
 };
 
 pub(super) const MARK: &[u8] = b"m";
@@ -30,6 +32,9 @@ const FORMAT: u8 = 1;
 
 /// The format of an account that says how long its events are kept.
 const FORMAT_RETENTION: u8 = 2;
+
+/// The format of an account that says where calls of browsers may come from.
+const FORMAT_SITES: u8 = 3;
 
 /// Records that the mark may lag behind the log, so that groups of nothing but events don't each
 /// write it. So many are looked at again when the store is opened.
@@ -207,13 +212,20 @@ impl State {
 pub(super) struct Pending<'s> {
     state: &'s State,
     entries: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Behind the last row of a key that was taken away for being too old.
+    cleared_to: Vec<u8>,
     /// Of what is held.
     pub bytes: usize,
 }
 
 impl<'s> Pending<'s> {
     pub fn new(state: &'s State) -> Pending<'s> {
-        Pending { state, entries: HashMap::new(), bytes: 0 }
+        Pending { state, entries: HashMap::new(), cleared_to: Vec::new(), bytes: 0 }
+    }
+
+    /// What it is on top of.
+    pub fn state(&self) -> &'s State {
+        self.state
     }
 
     /// Bytes that were taken in, those that were taken back or replaced included.
@@ -265,6 +277,40 @@ impl<'s> Pending<'s> {
         Ok(())
     }
 
+    /// The submission that was stored under a key that is in force.
+    pub fn stored_once(&self, key: Digest, now: Date) -> Result<Option<Stored>, Error> {
+        for place in once::places(now, key) {
+            let value = match self.entries.get(&place) {
+                Some(value) => value.as_deref().map(IVec::from),
+                None => self.state.tree.get(&place).map_err(Error::sled("read a key"))?,
+            };
+            let Some(value) = value else { continue };
+            let stored = once::decode(&place, &value).map_err(|error| damaged(&place, error))?;
+            if stored.is_in_force(now) {
+                return Ok(Some(stored));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes in that a submission was stored under a key, and that a few are gone that are too old.
+    pub fn put_once(&mut self, keyed: Keyed, first_seq: Seq, received_at: Date) {
+        let key = once::row_key(received_at, keyed.key);
+        let value = once::encode(&key, keyed, first_seq, received_at);
+        self.put(key, Some(value));
+        let too_old = once::too_old(received_at);
+        let from = self.cleared_to.clone().max(too_old.start);
+        if from >= too_old.end {
+            return;
+        }
+        for key in self.state.tree.range(from..too_old.end).keys().take(once::REMOVED_MAX) {
+            // What can't be read now stays until it can be.
+            let Ok(key) = key else { return };
+            self.cleared_to = [&key, &[0][..]].concat();
+            self.put(key.to_vec(), None);
+        }
+    }
+
     /// Takes in how far an import has come.
     pub fn put_import(&mut self, account: AccountId, progress: &Progress) -> Undo {
         let key = import_key(account, Some(progress.import));
@@ -291,6 +337,11 @@ impl<'s> Pending<'s> {
         if self.entries.is_empty() && accounts.is_none() {
             return self.state.write_mark_lazily(applied);
         }
+        self.write_through(applied, accounts)
+    }
+
+    /// The same, the mark in any case.
+    pub fn write_through(self, applied: Seq, accounts: Option<&Accounts>) -> Result<(), Error> {
         let mut batch = Batch::default();
         for (key, value) in self.entries {
             match value {
@@ -418,20 +469,28 @@ fn decode_user(key: &[u8], value: &[u8]) -> Result<User, Error> {
 }
 
 fn encode_account(key: &[u8], account: &Account) -> Vec<u8> {
-    // What an account had before it could have a retention is written as it was then.
-    let format = account.retention_days.map_or(FORMAT, |_| FORMAT_RETENTION);
+    // What an account had before it could have a retention, or sites, is written as it was then.
+    let format = match (&account.retention_days, &account.sites) {
+        (None, None) => FORMAT,
+        (Some(_), None) => FORMAT_RETENTION,
+        (_, Some(_)) => FORMAT_SITES,
+    };
     seal_as(format, key, |out| {
         put_str(out, account.name.as_str());
         out.extend_from_slice(&account.api_token.0);
         out.extend_from_slice(&account.secret_hash.0);
         put_date(out, account.created_at);
-        account.retention_days.iter().for_each(|days| put_u64(out, u64::from(*days)));
+        if format > FORMAT {
+            // Nothing is kept for no days, so 0 is free to mean for ever.
+            put_u64(out, u64::from(account.retention_days.unwrap_or_default()));
+        }
+        account.sites.iter().for_each(|sites| put_str(out, &sites.to_string()));
     })
 }
 
 fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, Malformed> {
     let id = key.get(1..).and_then(|id| id.try_into().ok()).ok_or(Malformed("its key is odd"))?;
-    let format = value.first().copied().unwrap_or_default().clamp(FORMAT, FORMAT_RETENTION);
+    let format = value.first().copied().unwrap_or_default().clamp(FORMAT, FORMAT_SITES);
     let mut input = open_as(format, key, value)?;
     let account = Account {
         id: AccountId(u64::from_be_bytes(id)),
@@ -441,7 +500,13 @@ fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, Malformed> {
         created_at: input.date()?,
         retention_days: match format {
             FORMAT => None,
-            _ => u32::try_from(input.u64()?).ok(),
+            _ => u32::try_from(input.u64()?).ok().filter(|days| *days > 0),
+        },
+        sites: match format {
+            FORMAT_SITES => {
+                Some(Sites::parse(input.str()?).map_err(|_| Malformed("its sites are odd"))?)
+            }
+            _ => None,
         },
     };
     input.end()?;

@@ -1,7 +1,9 @@
 //! Whole stores in temporary folders.
 
 mod at_rest;
+mod batches;
 mod flushes;
+mod keys;
 
 use std::ops::{ControlFlow, RangeInclusive};
 
@@ -41,13 +43,14 @@ fn event(kind: &str) -> Draft {
 
 fn event_with(kind: &str, attributes: &str) -> Draft {
     let at = Date::from_millis(7);
-    let event =
-        Event { account: ACCOUNT, via: Via::Public, kind, user_id: None, date: at, attributes };
+    let (account, via, user_id, context) = (ACCOUNT, Via::Public, None, None);
+    let event = Event { account, via, kind, user_id, date: at, attributes, context };
     Draft::event(event, at)
 }
 
 fn user(id: &str, patch: &str) -> Draft {
-    Draft::user(ACCOUNT, Via::Public, Id::new(id).unwrap(), object(patch), Date::from_millis(9))
+    let (id, at) = (Id::new(id).unwrap(), Date::from_millis(9));
+    Draft::user(ACCOUNT, Via::Public, &id, &object(patch), None, at)
 }
 
 fn account(name: &str) -> Draft {
@@ -111,10 +114,12 @@ fn a_crash_between_append_and_merge_is_mended_on_opening() {
             .unwrap();
         let at = Date::from_millis(11);
         let patch = |id, patch| {
-            let change = Change::User(UserPatch { account: ACCOUNT, via: Via::Public, id, patch });
-            encode_record(&Record { received_at: at, change })
+            let (account, via, context) = (ACCOUNT, Via::Public, None);
+            let change = Change::User(UserPatch { account, via, id, patch, context });
+            encode_record(&Record { received_at: at, change, keyed: None })
         };
         let made = encode_record(&Record {
+            keyed: None,
             received_at: at,
             change: Change::AccountMade {
                 name: "late",
@@ -288,12 +293,19 @@ fn users_are_listed_by_account_and_behind_a_cursor() {
     let store = open(&dir);
     let writer = start(&store);
     let ids = ["a", "a\0", "aa", "b", "é", "😀"];
-    let drafts = ids.iter().map(|id| user(id, "{}")).collect();
+    let drafts: Vec<_> = ids.iter().map(|id| user(id, "{}")).collect();
     writer.submit_and_wait(drafts).unwrap();
     let other = Id::new("other").unwrap();
     let at = Date::from_millis(0);
     writer
-        .submit_and_wait(vec![Draft::user(AccountId(2), Via::Public, other, Object::new(), at)])
+        .submit_and_wait(vec![Draft::user(
+            AccountId(2),
+            Via::Public,
+            &other,
+            &Object::new(),
+            None,
+            at,
+        )])
         .unwrap();
     let listed = |account, after| -> Vec<String> {
         store.users(account, after).map(|entry| entry.unwrap().0).collect()
@@ -313,7 +325,7 @@ fn a_large_submission_becomes_several_entries() {
     {
         let store = open(&dir);
         let writer = start(&store);
-        let drafts = (0..100).map(|i| event_with(&i.to_string(), &attributes)).collect();
+        let drafts: Vec<_> = (0..100).map(|i| event_with(&i.to_string(), &attributes)).collect();
         let receipt = writer.submit_and_wait(drafts).unwrap();
         assert_eq!(receipt, Receipt { first_seq: 1, count: 100 });
         let mut entries = 0;
@@ -365,7 +377,7 @@ proptest! {
         let writer = start(&store);
         let mut all = Vec::new();
         for count in submissions {
-            let drafts = (0..count)
+            let drafts: Vec<_> = (0..count)
                 .map(|_| {
                     let seq = all.len() as Seq + 1;
                     all.push((seq, seq.to_string()));

@@ -4,7 +4,8 @@
 //! - The manifest: its entries' checksums; that every position of the sealed part is in exactly one
 //!   segment, is a control record, or is a recorded hole.
 //! - The hot end: every batch's checksum, every record, and that it goes on where the sealed part ends.
-//! - The keyed state: that it is what the log makes of it, byte for byte.
+//! - The keyed state: that it is what the log makes of it, byte for byte; but for keys of submissions that
+//!   no longer count, or whose record was taken out.
 //!
 //! Calls are taken meanwhile; only the last look at what seemed to differ holds them up.
 
@@ -13,14 +14,16 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::sync::PoisonError;
 
+use sled::IVec;
+
 use super::compactor::Pace;
 use super::directory::SCRATCH;
 use super::hot::Hot;
 use super::log::Order;
 use super::manifest::{self, Sealed, View};
 use super::segment::Segment;
-use super::{Error, Store, replay, state, walk};
-use crate::model::Seq;
+use super::{Error, Store, once, replay, state, walk};
+use crate::model::{Date, Seq};
 
 /// Positions that are checked for holes at a time: a bit each, 8 MiB in all.
 const WINDOW: u64 = 1 << 26;
@@ -60,12 +63,13 @@ const RESTORE: &str = "restore a backup (`triggerly restore`), or go on without 
 const REBUILD: &str = "build the keyed state anew from the log (`triggerly rebuild`)";
 
 impl Store {
-    /// Reads everything, and tells `report` what is wrong.
+    /// Reads everything, and tells `report` what is wrong at `now`.
     ///
     /// # Errors
     /// [`Error`] if it can't go on: what is in the hot end can't be read, or it was told to stop.
     pub fn verify(
         &self,
+        now: Date,
         pace: &Pace<'_>,
         report: &mut dyn FnMut(Finding),
     ) -> Result<Verified, Error> {
@@ -78,7 +82,7 @@ impl Store {
         self.verify_positions(&hot, &view, &whole, pace, &mut verified, report)?;
         self.verify_hot(&view, &mut verified, report)?;
         if whole.values().all(|whole| *whole) {
-            self.verify_state(&view, pace, &mut verified, report)?;
+            self.verify_state(&view, now, pace, &mut verified, report)?;
         } else {
             report(Finding {
                 place: "the keyed state".to_owned(),
@@ -248,6 +252,7 @@ impl Store {
     fn verify_state(
         &self,
         view: &View,
+        now: Date,
         pace: &Pace<'_>,
         verified: &mut Verified,
         report: &mut dyn FnMut(Finding),
@@ -261,8 +266,19 @@ impl Store {
         let tiers = self.tiers.as_ref();
         let live = self.tiers.hot();
         let rebuilt = replay::rebuild(tiers, view, None, &scratch.state, &scratch, pace.go_on);
+        // Seldom asked, so that nothing of it is kept.
+        let is_gone = |seq: Seq| {
+            let mut gone = false;
+            let read = manifest::holes(&live.manifest, &mut |holes| {
+                gone |= holes.ranges().iter().any(|range| range.contains(&seq));
+                Ok(())
+            });
+            read.is_ok() && gone
+        };
+        let is_irrelevant =
+            |key: &[u8], value: &IVec| once::is_irrelevant(key, value, now, &is_gone);
         let mut suspects = match rebuilt {
-            Ok(_) => compare(&live, &scratch, pace, verified),
+            Ok(_) => compare(&live, &scratch, &is_irrelevant, pace, verified),
             Err(error) => Err(error),
         };
         if let Ok(keys) = &mut suspects {
@@ -307,6 +323,7 @@ impl Store {
 fn compare(
     live: &Hot,
     scratch: &Hot,
+    is_irrelevant: &dyn Fn(&[u8], &IVec) -> bool,
     pace: &Pace<'_>,
     verified: &mut Verified,
 ) -> Result<Vec<Vec<u8>>, Error> {
@@ -336,8 +353,10 @@ fn compare(
             (Some((ours, _)), Some((theirs, _))) => ours.cmp(theirs),
         };
         let differs = match (order, &one, &other) {
-            (std::cmp::Ordering::Greater, _, Some((key, _))) => Some(key),
-            (std::cmp::Ordering::Less, Some((key, _)), _) => Some(key),
+            (std::cmp::Ordering::Greater, _, Some((key, value)))
+            | (std::cmp::Ordering::Less, Some((key, value)), _) => {
+                (!is_irrelevant(key, value)).then_some(key)
+            }
             (_, Some((key, ours)), Some((_, theirs))) => (ours != theirs).then_some(key),
             _ => None,
         };

@@ -31,6 +31,15 @@ impl Connection {
 
     /// The next answer, or `None` if the other side has closed in front of it.
     pub fn reply(&mut self) -> io::Result<Option<Reply>> {
+        let Some(mut reply) = self.head()? else { return Ok(None) };
+        let length = reply.header("content-length").and_then(|length| length.parse().ok());
+        reply.body = vec![0; length.ok_or(ErrorKind::InvalidData)?];
+        self.stream.read_exact(&mut reply.body)?;
+        Ok(Some(reply))
+    }
+
+    /// The head of the next answer; its body, if it has one, is still to come.
+    pub fn head(&mut self) -> io::Result<Option<Reply>> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             if self.stream.read_until(b'\n', &mut head)? == 0 {
@@ -41,11 +50,7 @@ impl Connection {
                 };
             }
         }
-        let mut reply = parse(&head).ok_or(ErrorKind::InvalidData)?;
-        let length = reply.header("content-length").and_then(|length| length.parse().ok());
-        reply.body = vec![0; length.ok_or(ErrorKind::InvalidData)?];
-        self.stream.read_exact(&mut reply.body)?;
-        Ok(Some(reply))
+        parse(&head).map(Some).ok_or_else(|| ErrorKind::InvalidData.into())
     }
 
     /// Sends one request without headers of its own and waits for the answer.

@@ -61,7 +61,7 @@ pub fn check_tidy(dir: &Path, segments: u64) {
         let name = entry.expect("an entry").file_name().into_string().expect("text");
         match name.as_str() {
             "FORMAT" | "CURRENT" | "high-water" | "ballast" | "lock" | "segments"
-            | "control.sock" => {}
+            | "control.sock" | "refused.jsonl" => {}
             _ if name == "sled" || name.starts_with("sled-") => generations.push(name),
             _ => panic!("{name} is left behind"),
         }

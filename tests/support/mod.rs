@@ -52,13 +52,31 @@ impl Reply {
 
 /// Sends one request on a connection of its own and reads the answer.
 pub fn request(address: SocketAddr, method: &str, target: &str, headers: &[(&str, &str)]) -> Reply {
+    exchange(address, method, target, headers, None)
+}
+
+/// The same by POST, with a body.
+pub fn post(address: SocketAddr, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+    exchange(address, "POST", target, headers, Some(body))
+}
+
+fn exchange(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: Option<&[u8]>,
+) -> Reply {
     let mut text =
         format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     for (name, value) in headers {
         text += &format!("{name}: {value}\r\n");
     }
+    if let Some(body) = body {
+        text += &format!("Content-Length: {}\r\n", body.len());
+    }
     text += "\r\n";
-    let answer = raw(address, text.as_bytes());
+    let answer = raw(address, &[text.as_bytes(), body.unwrap_or_default()].concat());
     parse(&answer).unwrap_or_else(|| panic!("no answer to {method} {target:.200}: {answer:?}"))
 }
 

@@ -28,7 +28,7 @@ pub struct Server {
 /// The command, with nothing of ours in its environment.
 pub fn triggerly() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_triggerly"));
-    for name in ["LISTEN", "DATA", "WORKERS", "LOG", "RESERVE"] {
+    for name in ["LISTEN", "DATA", "WORKERS", "LOG", "ACCESS_LOG", "RESERVE"] {
         command.env_remove(format!("TRIGGERLY_{name}"));
     }
     command

@@ -213,6 +213,8 @@ struct EventLine<'a, A> {
     received_at: Written<'a>,
     attributes: A,
     #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<A>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     via: Option<&'a str>,
 }
 
@@ -251,6 +253,10 @@ fn write_event(row: &EventRow<'_>, out: &mut Vec<u8>) {
     let attributes = row.attributes.unwrap_or(NOTHING);
     if let (Some(seq), Some(received_at)) = (row.seq, row.received_at) {
         let Some(attributes) = object(attributes) else { return refuse(attributes, out) };
+        let context = match row.context.map(|text| object(text).ok_or(text)).transpose() {
+            Ok(context) => context,
+            Err(text) => return refuse_as("context", text, out),
+        };
         let line = EventLine {
             seq,
             r#type: row.kind,
@@ -258,6 +264,7 @@ fn write_event(row: &EventRow<'_>, out: &mut Vec<u8>) {
             date: row.date.map(Written::from),
             received_at: received_at.into(),
             attributes,
+            context,
             via: row.via,
         };
         return write(&line, out);
@@ -320,8 +327,11 @@ fn write(line: &impl Serialize, out: &mut Vec<u8>) {
 
 /// Puts a line behind `out` that is no JSON, whatever the attributes are, and says of what.
 fn refuse(attributes: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"attributes should be a JSON object: ");
-    out.extend_from_slice(attributes.as_bytes());
+    refuse_as("attributes", attributes, out);
+}
+
+fn refuse_as(column: &str, text: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("{column} should be a JSON object: {text}").as_bytes());
 }
 
 #[cfg(test)]
@@ -338,6 +348,7 @@ mod tests {
         date: None,
         received_at: None,
         attributes: None,
+        context: None,
         via: None,
     };
 
@@ -382,6 +393,14 @@ mod tests {
                     ..EVENT
                 },
                 r#"{"seq":7,"type":"view","user_id":"u","date":"\"","received_at":"2001-07-04","attributes":{},"via":"public"}"#,
+            ),
+            (
+                EventRow { seq, received_at, context: Some(r#"{"page":"p"}"#), ..EVENT },
+                r#"{"seq":7,"type":"view","user_id":null,"date":null,"received_at":"1970-01-01T00:00:00.001Z","attributes":{},"context":{"page":"p"}}"#,
+            ),
+            (
+                EventRow { seq, received_at, context: Some("[1]"), ..EVENT },
+                "context should be a JSON object: [1]",
             ),
             (EventRow { record: Some("user"), ..EVENT }, ""),
             (

@@ -80,6 +80,7 @@ fn parameters() {
         ("eyJhIjoi8J+YgD4+Pn4ifQ==", SMILE),
         ("eyJhIjoi8J-YgD4-Pn4ifQ", SMILE),
         ("eyJhIjoi8J%20YgD4%20Pn4ifQ==", SMILE),
+        ("eyJhIjoi8J%252BYgD4%252BPn4ifQ%253D%253D", SMILE),
         ("eyJhIjoi8J%20YgD4+Pn4ifQ==", SMILE),
         // Wrapped.
         ("eyJhIjoi%0A8J+YgD4+%0D%0APn4ifQ==%0A", SMILE),
@@ -94,7 +95,7 @@ fn parameters() {
         ("SGVsbG8%20gd29ybGQ=", "Hello world"),
     ];
     for (raw, text) in cases {
-        assert_eq!(decode_param(raw).as_deref(), Ok(text.as_bytes()), "{raw}");
+        assert_eq!(decode_param(raw, b"{").as_deref(), Ok(text.as_bytes()), "{raw}");
     }
     let refused = [
         ("%%%", Base64Error::Byte { byte: b'%', position: 0 }),
@@ -104,8 +105,19 @@ fn parameters() {
         ("ë+", Base64Error::Byte { byte: 0xC3, position: 0 }),
     ];
     for (raw, error) in refused {
-        assert_eq!(decode_param(raw), Err(error), "{raw}");
+        assert_eq!(decode_param(raw, b"{"), Err(error), "{raw}");
     }
+}
+
+#[test]
+fn a_list_is_json_itself_where_it_may_be() {
+    assert_eq!(decode_param("+[{}]", b"{["), Ok(b" [{}]".to_vec()));
+    assert!(decode_param("[{}]", b"{").is_err());
+    // `[{"a":"~~?>~~?>"}]` with what was once a plus.
+    let list = STANDARD.encode(r#"[{"a":"~~?>~~?>~"}]"#);
+    assert!(list.contains('+'), "{list}");
+    let spaced = list.replace('+', "%20");
+    assert_eq!(decode_param(&spaced, b"{[").as_deref(), Ok(r#"[{"a":"~~?>~~?>~"}]"#.as_bytes()));
 }
 
 /// Base64 with a line ending after every `width` characters.
@@ -142,7 +154,7 @@ proptest! {
             wrapped(&URL_SAFE.encode(&json), width, "+"),
         ];
         for url in urls {
-            let decoded = decode_param(&url);
+            let decoded = decode_param(&url, b"{");
             prop_assert_eq!(decoded.as_deref(), Ok(json.as_bytes()), "{}", url);
         }
     }
@@ -150,16 +162,16 @@ proptest! {
     #[test]
     fn json_is_taken_as_it_is(word in "[^+%]*") {
         let json = serde_json::json!({ "word": word }).to_string();
-        prop_assert_eq!(decode_param(&json), Ok(json.clone().into_bytes()));
+        prop_assert_eq!(decode_param(&json, b"{"), Ok(json.clone().into_bytes()));
         let escaped: String = json.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        prop_assert_eq!(decode_param(&escaped), Ok(json.clone().into_bytes()));
+        prop_assert_eq!(decode_param(&escaped, b"{"), Ok(json.clone().into_bytes()));
     }
 
     #[test]
     fn nothing_panics(bytes: Vec<u8>, text in ".*", near in "[A-Za-z0-9+/=%_ -]*") {
         let _ = decode_base64(&bytes);
         for raw in [text, near] {
-            let _ = (decode_param(&raw), decode_base64(raw.as_bytes()));
+            let _ = (decode_param(&raw, b"{"), decode_base64(raw.as_bytes()));
         }
     }
 }

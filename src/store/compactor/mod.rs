@@ -164,6 +164,7 @@ impl Store {
             compacted.left.push("the disk has failed".to_owned());
             return Ok(());
         }
+        self.compacted_at.store(now.millis(), SeqCst);
         self.seal_due(urgency, now, pace, compacted)?;
         self.erase_due(urgency, now, pace, compacted)?;
         self.merge_due(urgency, pace, compacted)?;

@@ -15,7 +15,7 @@ use crate::model::{Change, Seq};
 use crate::store::fault;
 use crate::store::hot::Hot;
 use crate::store::log::{Log, Order};
-use crate::store::{replay, state};
+use crate::store::{once, replay, state};
 
 /// Where the keyed state of a new generation comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +184,7 @@ impl Store {
                 if seq <= copied {
                     continue;
                 }
+                keys.extend(record.keyed.map(|keyed| once::row_key(record.received_at, keyed.key)));
                 match record.change {
                     Change::User(user) => {
                         keys.insert(state::user_key(user.account, user.id));

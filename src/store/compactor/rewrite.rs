@@ -4,11 +4,13 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 
 use super::{Done, Error, Pace, Store};
-use crate::model::{AccountId, Erasures, Record, Seq};
+use crate::model::{AccountId, Date, Erasures, Record, Seq};
 use crate::store::holes::Holes;
 use crate::store::manifest::Sealed;
+use crate::store::once;
 use crate::store::segment::{Effort, Segment, SegmentError, SegmentWriter, Summary};
 
 /// Rows from which on a segment is large enough to stay as it is for long.
@@ -112,6 +114,8 @@ impl Store {
         let out = BufWriter::with_capacity(256 * 1024, Syncing { file, unsynced: 0 });
         let writer = SegmentWriter::with(out, account, &name.unwrap_or_default(), effort)
             .map_err(|error| failed(error, &fresh))?;
+        let now = Date::from_millis(self.compacted_at.load(SeqCst));
+        let writer = writer.keeping_keys_from(once::kept_from(now));
         Ok(Output { writer: Some(writer), number, fresh, dir })
     }
 

@@ -28,6 +28,13 @@ pub(super) struct Entry {
     pub users: u64,
     /// Of its events, in milliseconds: the earliest `date` or `received_at`, and the latest `date`.
     pub dates: Option<(i64, i64)>,
+    /// Bytes at its end that Parquet knows nothing of: keys of submissions (see `keys`).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub key_bytes: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The keys of a segment and their values.
@@ -47,21 +54,28 @@ pub(super) enum Unread {
     Newer(u32),
 }
 
+/// What the keys say.
+pub(super) struct Footer {
+    pub format: u32,
+    pub account: AccountId,
+    pub groups: Vec<Entry>,
+}
+
 /// Takes the keys apart again.
-pub(super) fn read(keys: Option<&Vec<KeyValue>>) -> Result<(AccountId, Vec<Entry>), Unread> {
+pub(super) fn read(keys: Option<&Vec<KeyValue>>) -> Result<Footer, Unread> {
     let keys = keys.map_or(&[][..], Vec::as_slice);
     let value = |key| keys.iter().find(|found| found.key == key)?.value.as_deref();
     let format = value(KEY_FORMAT).ok_or(Unread::Wrong("it isn't a segment of triggerly"))?;
-    match format.parse::<u32>() {
-        Ok(FORMAT) => {}
+    let format = match format.parse::<u32>() {
+        Ok(format @ 1..=FORMAT) => format,
         Ok(newer) if newer > FORMAT => return Err(Unread::Newer(newer)),
         _ => return Err(Unread::Wrong("its format is none that there ever was")),
-    }
+    };
     let account = value(KEY_ACCOUNT)
         .and_then(|text| text.parse().ok())
         .ok_or(Unread::Wrong("it doesn't say whose it is"))?;
     let groups = value(KEY_GROUPS)
         .and_then(|text| serde_json::from_str(text).ok())
         .ok_or(Unread::Wrong("it doesn't say where its row groups are"))?;
-    Ok((AccountId(account), groups))
+    Ok(Footer { format, account: AccountId(account), groups })
 }

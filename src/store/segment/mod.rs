@@ -5,7 +5,7 @@
 //! is decoded, and that nothing a file holds makes it panic or take memory without bound. Must not
 //! know which segments there are, nor why one is written. The only room that knows Parquet.
 //!
-//! # The file (format 1)
+//! # The file (format 2)
 //! One row a record, ascending by `seq`; the columns are listed in `schema`. Texts are compressed with
 //! Zstandard; there are statistics of `seq` and `date`, and a Bloom filter of `user_id` right behind
 //! each row group. A row group is what is read at once: it has at most [`ROW_GROUP_ROWS_MAX`] rows and
@@ -13,12 +13,12 @@
 //!
 //! | key of the file's metadata | |
 //! | --- | --- |
-//! | `triggerly.format` | `1`; a file that names a greater one is refused ([`SegmentError::Newer`]) |
+//! | `triggerly.format` | `2`; a file that names a greater one is refused ([`SegmentError::Newer`]), a lesser one is read |
 //! | `triggerly.account` | the account's number |
 //! | `triggerly.groups` | JSON: of each row group where it lies, its CRC-32, what it holds (see `footer`) |
 //!
 //! # Why damage is found
-//! The row groups, Bloom filters included, and the tail (all that comes after the last of them) lie end
+//! The row groups, Bloom filters and keys (`keys`) included, and the tail (all that comes after the last of them) lie end
 //! to end and cover the file from its first byte, the magic number, to its last. The tail holds the
 //! CRC-32 of each row group; that of the tail itself is in the [`Summary`], which is kept elsewhere.
 //! [`Segment::open`] checks the tail and [`Segment::read`] a row group before either is decoded.
@@ -32,6 +32,7 @@
 mod decode;
 mod footer;
 mod guard;
+mod keys;
 mod reader;
 mod rows;
 mod schema;

@@ -12,8 +12,9 @@ use parquet::bloom_filter::Sbbf;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use super::decode::{Fault, caught};
-use super::footer::{self, Entry, Unread};
+use super::footer::{self, Entry, Footer, Unread};
 use super::guard::Piece;
+use super::keys;
 use super::rows::Rows;
 use super::schema::{COLUMNS, ROW_GROUP_BYTES_MAX, ROW_GROUP_ROWS_MAX, column, schema};
 use super::thrift;
@@ -46,6 +47,8 @@ pub struct Group {
     pub dates: Option<(Date, Date)>,
     /// Whether there are updates of users among them.
     pub users: bool,
+    /// Whether there are first records of submissions that have a key among them.
+    pub keys: bool,
     /// Whether there are events among them.
     pub events: bool,
 }
@@ -55,6 +58,7 @@ pub struct Segment {
     pub(super) file: File,
     path: PathBuf,
     pub(super) len: u64,
+    format: u32,
     pub(super) account: AccountId,
     pub(super) metadata: ParquetMetaData,
     pub(super) entries: Vec<Entry>,
@@ -82,12 +86,13 @@ impl Segment {
         let tail = read_tail(&file, path, len, expected)?;
         let metadata = caught(|| parse_tail(&tail)).map_err(damaged)?;
         let keys = metadata.file_metadata().key_value_metadata();
-        let (account, entries) = footer::read(keys).map_err(|unread| match unread {
-            Unread::Wrong(why) => damaged(why.into()),
-            Unread::Newer(found) => {
-                SegmentError::Newer { place: path.display().to_string(), found }
-            }
-        })?;
+        let Footer { format, account, groups: entries } =
+            footer::read(keys).map_err(|unread| match unread {
+                Unread::Wrong(why) => damaged(why.into()),
+                Unread::Newer(found) => {
+                    SegmentError::Newer { place: path.display().to_string(), found }
+                }
+            })?;
         let tail_bytes = expected.map(|expected| expected.tail_bytes);
         caught(|| check(&metadata, &entries, len, tail_bytes)).map_err(damaged)?;
         if expected.is_some_and(|expected| expected.account != account) {
@@ -95,7 +100,8 @@ impl Segment {
         }
         let groups = entries.iter().map(Group::of).collect();
         let expected = expected.cloned();
-        Ok(Segment { file, path: path.into(), len, account, metadata, entries, groups, expected })
+        let path = path.into();
+        Ok(Segment { file, path, len, format, account, metadata, entries, groups, expected })
     }
 
     /// Whose records it holds.
@@ -165,8 +171,11 @@ impl Segment {
         entry: &Entry,
         piece: &Arc<Piece>,
     ) -> Result<Rows, Fault> {
-        let rows =
-            Rows::read(piece, self.metadata.row_group(group), self.account, entry.rows as usize)?;
+        let metadata = self.metadata.row_group(group);
+        let (rows, keys) = (entry.rows as usize, entry.key_bytes as usize);
+        let keys_at = piece.bytes.len().checked_sub(keys).ok_or("it is shorter than its keys")?;
+        let keys = keys::decode(&piece.bytes[keys_at..], rows)?;
+        let rows = Rows::read(piece, metadata, self.format, self.account, rows)?.with_keys(keys);
         let ends = [rows.iter().next(), rows.iter().next_back()].map(|end| end.map(|(seq, _)| seq));
         if ends != [Some(entry.first_seq), Some(entry.last_seq)] {
             return Err("its records aren't those that the end of the file tells of".into());
@@ -236,6 +245,7 @@ impl Group {
             rows: entry.rows,
             dates: super::writer::span(std::slice::from_ref(entry)),
             users: entry.users > 0,
+            keys: entry.key_bytes > 0,
             events: entry.users < entry.rows,
         }
     }

@@ -7,7 +7,7 @@ use parquet::file::reader::ChunkReader;
 
 use super::decode::{Fault, Texts, each_text, numbers};
 use super::schema::{KIND_EVENT, KIND_USER, ROW_GROUP_BYTES_MAX, column};
-use crate::model::record::{Event, UserPatch};
+use crate::model::record::{Event, Keyed, UserPatch};
 use crate::model::{AccountId, Change, Date, Record, Seq, Via};
 
 /// Bytes of the texts of one column of one row group: what is written with room to spare.
@@ -25,6 +25,9 @@ pub struct Rows {
     kinds: Texts,
     user_ids: Texts,
     attributes: Texts,
+    contexts: Texts,
+    /// By row.
+    keys: Vec<(usize, Keyed)>,
 }
 
 impl Rows {
@@ -32,6 +35,7 @@ impl Rows {
     pub(super) fn read<R: ChunkReader + 'static>(
         source: &Arc<R>,
         group: &RowGroupMetaData,
+        format: u32,
         account: AccountId,
         rows: usize,
     ) -> Result<Rows, Fault> {
@@ -49,10 +53,12 @@ impl Rows {
                 .into_iter()
                 .find(|via| via.name().as_bytes() == word)
         })?;
-        each_text(source, group, column::CONTEXT, rows, |text| match text {
-            None => Ok(()),
-            Some(_) => Err("a record has a context, which this format has none of".into()),
-        })?;
+        if format == 1 {
+            each_text(source, group, column::CONTEXT, rows, |text| match text {
+                None => Ok(()),
+                Some(_) => Err("a record has a context, which this format has none of".into()),
+            })?;
+        }
         let rows = Rows {
             account,
             seq,
@@ -63,6 +69,8 @@ impl Rows {
             kinds: texts(column::TYPE)?,
             user_ids: texts(column::USER_ID)?,
             attributes: texts(column::ATTRIBUTES)?,
+            contexts: texts(column::CONTEXT)?,
+            keys: Vec::new(),
         };
         rows.check(&dated)?;
         Ok(rows)
@@ -83,6 +91,11 @@ impl Rows {
             }
         }
         Ok(())
+    }
+
+    /// The same, some of them the first of a submission that has a key; by row.
+    pub(super) fn with_keys(self, keys: Vec<(usize, Keyed)>) -> Rows {
+        Rows { keys, ..self }
     }
 
     /// How many there are.
@@ -126,10 +139,10 @@ impl Rows {
     fn record(&self, row: usize) -> Record<'_> {
         let (account, via) = (self.account, self.via[row]);
         let attributes = self.attributes.get(row).unwrap_or_default();
-        let user_id = self.user_ids.get(row);
+        let (user_id, context) = (self.user_ids.get(row), self.contexts.get(row));
         let change = if self.users[row] {
             let id = user_id.unwrap_or_default();
-            Change::User(UserPatch { account, via, id, patch: attributes })
+            Change::User(UserPatch { account, via, id, patch: attributes, context })
         } else {
             Change::Event(Event {
                 account,
@@ -138,9 +151,12 @@ impl Rows {
                 user_id,
                 date: Date::from_millis(self.date[row]),
                 attributes,
+                context,
             })
         };
-        Record { received_at: Date::from_millis(self.received_at[row]), change }
+        let keyed = self.keys.binary_search_by_key(&row, |(row, _)| *row).ok();
+        let keyed = keyed.map(|at| self.keys[at].1);
+        Record { received_at: Date::from_millis(self.received_at[row]), keyed, change }
     }
 }
 

@@ -13,8 +13,10 @@ use parquet::schema::types::{ColumnPath, Type, TypePtr};
 
 use super::SegmentError;
 
-/// The format that is written; a greater one is refused.
-pub const FORMAT: u32 = 1;
+/// The format that is written; a greater one is refused, a lesser one is read.
+///
+/// 1 had no `context`.
+pub const FORMAT: u32 = 2;
 
 /// Rows of one row group, which is what is read at once.
 ///
@@ -108,7 +110,7 @@ pub(super) const fn optional(name: &'static str, holds: Holds) -> Column {
 }
 
 /// The columns of a segment, in order. An update of a user has neither `date` nor `type`, its `user_id` is
-/// that user's and its `attributes` are the merge patch. There is no `context` in format 1.
+/// that user's and its `attributes` are the merge patch. In format 1, `context` holds nothing.
 pub(super) const COLUMNS: [Column; column::COUNT] = [
     required("seq", Holds::Number),
     required("received_at", Holds::Date),

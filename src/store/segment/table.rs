@@ -54,6 +54,8 @@ pub struct EventRow<'a> {
     pub received_at: Option<Moment<'a>>,
     /// Column `attributes`: should be JSON text.
     pub attributes: Option<&'a str>,
+    /// Column `context`: should be JSON text.
+    pub context: Option<&'a str>,
     /// Column `via`.
     pub via: Option<&'a str>,
 }
@@ -143,12 +145,13 @@ impl Table {
             ("date", Moments),
             ("received_at", Moments),
             ("attributes", Texts),
+            ("context", Texts),
             ("via", Texts),
         ];
         self.scan(
             rows,
             columns,
-            |row, at, [kind, seq, record, user_id, date, received_at, attributes, via]| {
+            |row, at, [kind, seq, record, user_id, date, received_at, attributes, context, via]| {
                 Ok(visit(EventRow {
                     row,
                     seq: seq.number(at),
@@ -158,6 +161,7 @@ impl Table {
                     date: date.moment(at)?,
                     received_at: received_at.moment(at)?,
                     attributes: attributes.text(at)?,
+                    context: context.text(at)?,
                     via: via.text(at)?,
                 }))
             },

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::model::record::{Event, UserPatch};
+use crate::model::erasure::Digest;
+use crate::model::record::{Event, Keyed, UserPatch};
 use crate::model::{Change, Record, Via};
 
 const ACCOUNT: AccountId = AccountId(7);
@@ -21,23 +22,24 @@ struct Owned {
     kind: Option<(String, i64)>,
     user_id: Option<String>,
     attributes: String,
+    context: Option<String>,
 }
 
 impl Owned {
     fn record(&self) -> Record<'_> {
         let (account, via, attributes) = (ACCOUNT, self.via, self.attributes.as_str());
-        let user_id = self.user_id.as_deref();
+        let (user_id, context) = (self.user_id.as_deref(), self.context.as_deref());
         let change = match &self.kind {
             Some((kind, date)) => {
                 let date = Date::from_millis(*date);
-                Change::Event(Event { account, via, kind, user_id, date, attributes })
+                Change::Event(Event { account, via, kind, user_id, date, attributes, context })
             }
             None => {
                 let id = user_id.unwrap_or_default();
-                Change::User(UserPatch { account, via, id, patch: attributes })
+                Change::User(UserPatch { account, via, id, patch: attributes, context })
             }
         };
-        Record { received_at: Date::from_millis(self.received_at), change }
+        Record { received_at: Date::from_millis(self.received_at), change, keyed: None }
     }
 }
 
@@ -88,10 +90,11 @@ fn owned() -> impl Strategy<Value = Owned> {
     let via = prop_oneof![Just(Via::Public), Just(Via::Secret), Just(Via::Import)];
     let kind = proptest::option::weighted(0.8, (text(), any::<i64>()));
     let user_id = proptest::option::of(text());
-    (1..1000_u64, any::<i64>(), via, kind, user_id, text()).prop_map(
-        |(gap, received_at, via, kind, user_id, attributes)| {
+    let context = proptest::option::weighted(0.3, text());
+    (1..1000_u64, any::<i64>(), via, kind, user_id, text(), context).prop_map(
+        |(gap, received_at, via, kind, user_id, attributes, context)| {
             let user_id = if kind.is_none() { user_id.or(Some(String::new())) } else { user_id };
-            Owned { gap, received_at, via, kind, user_id, attributes }
+            Owned { gap, received_at, via, kind, user_id, attributes, context }
         },
     )
 }
@@ -105,6 +108,7 @@ fn plain(count: usize) -> Vec<Owned> {
         kind: (n % 7 != 3).then(|| ("page view".to_owned(), 1_700_000_000_000 + n as i64 * 990)),
         user_id: (n % 7 == 3 || !n.is_multiple_of(5)).then(|| format!("user-{}", n % 1009)),
         attributes: format!(r#"{{"page":"/{}"}}"#, n % 13),
+        context: n.is_multiple_of(11).then(|| format!(r#"{{"visitor":"{n}"}}"#)),
     };
     (0..count).map(event).collect()
 }
@@ -196,7 +200,7 @@ fn what_does_not_belong_is_refused() {
     let mut other = SegmentWriter::new(Vec::new(), AccountId(8), "other").expect("new");
     assert!(matches!(other.put(1, &record), Err(SegmentError::Refused(_))));
     let control = Change::RetentionSet { account: ACCOUNT, days: None };
-    let control = Record { received_at: Date::from_millis(0), change: control };
+    let control = Record { received_at: Date::from_millis(0), change: control, keyed: None };
     assert!(matches!(writer.put(6, &control), Err(SegmentError::Refused(_))));
     assert_eq!(writer.records(), 1);
 }
@@ -344,8 +348,8 @@ fn retold(bytes: &[u8], summary: &Summary, old: &str, new: &str) -> (Vec<u8>, Su
 #[test]
 fn a_newer_format_is_refused() {
     let (_dir, path, summary, bytes) = small();
-    let key = "triggerly.format\u{18}\u{1}1";
-    for (format, newer) in [("2", Some(2)), ("9", Some(9)), ("0", None), ("x", None)] {
+    let key = "triggerly.format\u{18}\u{1}2";
+    for (format, newer) in [("3", Some(3)), ("9", Some(9)), ("0", None), ("x", None)] {
         let other = format!("triggerly.format\u{18}\u{1}{format}");
         let (bytes, summary) = retold(&bytes, &summary, key, &other);
         fs::write(&path, bytes).expect("it is written");
@@ -452,6 +456,65 @@ fn the_oldest_format_is_still_read() {
     assert_eq!(shown(&segment).expect("it reads"), shown_before(&sample()));
 }
 
+/// The first format with contexts and keys.
+#[test]
+fn the_second_format_is_read() {
+    let segment = Segment::open(Path::new("tests/format/segment-2.parquet"), None);
+    let segment = segment.expect("it opens");
+    segment.verify().expect("it is sound");
+    let rows = segment.read(0).expect("it reads");
+    let of = |record: Record<'_>| match record.change {
+        Change::Event(event) => event.context.map(str::to_owned),
+        Change::User(user) => user.context.map(str::to_owned),
+        _ => None,
+    };
+    let found: Vec<_> = rows.iter().map(|(seq, record)| (seq, record.keyed, of(record))).collect();
+    let keyed = Some(Keyed { key: Digest([3; 16]), count: 2 });
+    let context = |text: &str| Some(text.to_owned());
+    assert_eq!(found, [(3, keyed, context(r#"{"page":"p"}"#)), (4, None, context("{}"))]);
+}
+
+/// Keys are kept from a time on, by whoever asks for it.
+#[test]
+fn keys_lie_behind_their_row_group() {
+    let records = plain(ROW_GROUP_ROWS_MAX + 100);
+    let keyed = |n: usize| {
+        let key = Digest([n as u8; 16]);
+        n.is_multiple_of(3).then_some(Keyed { key, count: n as u64 })
+    };
+    let dir = tempfile::tempdir().expect("a folder");
+    let from = records[50].received_at;
+    for (keep, first) in [(None, usize::MAX), (Some(from), 50), (Some(i64::MIN), 0)] {
+        let path = dir.path().join(first.to_string());
+        let file = fs::File::create(&path).expect("a file");
+        let mut writer = SegmentWriter::new(file, ACCOUNT, "shop").expect("new");
+        if let Some(from) = keep {
+            writer = writer.keeping_keys_from(Date::from_millis(from));
+        }
+        for (n, record) in records.iter().enumerate() {
+            let record = Record { keyed: keyed(n), ..record.record() };
+            writer.put(n as u64 + 1, &record).expect("it fits");
+        }
+        let (_, summary) = writer.finish().expect("it is written");
+        let segment = Segment::open(&path, Some(&summary)).expect("it opens");
+        assert_eq!(segment.verify().expect("it is sound"), summary);
+        assert!(segment.groups().iter().all(|group| group.keys == keep.is_some()));
+        for group in 0..segment.groups().len() {
+            for (seq, record) in segment.read(group).expect("it reads").iter() {
+                let n = seq as usize - 1;
+                assert_eq!(record.keyed, keyed(n).filter(|_| n >= first), "{n}");
+            }
+        }
+        // Others pass them over.
+        let mut rows = 0;
+        let read = Table::open(&path).expect("it opens").events(&mut |_| {
+            rows += 1;
+            ControlFlow::Continue(())
+        });
+        assert_eq!((read.is_ok(), rows), (true, records.len()));
+    }
+}
+
 fn sample() -> Vec<Owned> {
     let event = |kind: &str, user_id: Option<&str>, attributes: &str| Owned {
         gap: 2,
@@ -460,6 +523,7 @@ fn sample() -> Vec<Owned> {
         kind: Some((kind.to_owned(), 994_273_736_235)),
         user_id: user_id.map(str::to_owned),
         attributes: attributes.to_owned(),
+        context: None,
     };
     let mut records = vec![
         event("page view", Some("jo@example.com"), r#"{"page":"/pricing","dark":false}"#),
@@ -500,6 +564,7 @@ fn a_segment_is_a_table_too() {
             date: record.kind.as_ref().and_then(|(_, date)| moment(*date)),
             received_at: moment(record.received_at),
             attributes: Some(&record.attributes),
+            context: record.context.as_deref(),
             via: Some("public"),
         };
         assert_eq!(row, expected);

@@ -12,11 +12,13 @@ use parquet::errors::ParquetError;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 
 use super::footer::{self, Entry};
+use super::keys;
 use super::schema::{
     COLUMNS, Effort, KIND_EVENT, KIND_USER, ROW_GROUP_BYTES_MAX, ROW_GROUP_ROWS_MAX, column,
     properties, refused, schema,
 };
 use super::{SegmentError, Summary};
+use crate::model::record::Keyed;
 use crate::model::{AccountId, Change, Date, Record, Seq, Via};
 
 /// Values that are handed to the encoder at once.
@@ -39,6 +41,8 @@ pub struct SegmentWriter<W: Write> {
     /// Of all that was written.
     crc: Hasher,
     last_seq: Seq,
+    /// From when on keys are kept; none if there is none.
+    keys_from: Option<Date>,
 }
 
 impl<W: Write> SegmentWriter<W> {
@@ -76,7 +80,14 @@ impl<W: Write> SegmentWriter<W> {
             offset: 0,
             crc: Hasher::new(),
             last_seq: 0,
+            keys_from: None,
         })
+    }
+
+    /// The same, and keeps keys of submissions that came from then on.
+    #[must_use]
+    pub fn keeping_keys_from(self, from: Date) -> SegmentWriter<W> {
+        SegmentWriter { keys_from: Some(from), ..self }
     }
 
     /// Adds a record, and says whether that has finished a row group. The file has then become longer;
@@ -100,6 +111,9 @@ impl<W: Write> SegmentWriter<W> {
             return refused("a record doesn't come after the one before it");
         }
         self.last_seq = seq;
+        if self.keys_from.is_some_and(|from| from <= record.received_at) {
+            self.pending.keys.extend(record.keyed.map(|keyed| (self.pending.seq.len(), keyed)));
+        }
         self.pending.push(seq, record);
         let full = self.pending.seq.len() >= ROW_GROUP_ROWS_MAX
             || self.pending.text_bytes() >= ROW_GROUP_BYTES_MAX;
@@ -158,7 +172,11 @@ impl<W: Write> SegmentWriter<W> {
         let mut group = self.file.next_row_group().map_err(refused)?;
         let mut entry = self.pending.write(&mut group, &self.name).map_err(refused)?;
         group.close().map_err(refused)?;
-        self.file.flush().map_err(unwritten)?;
+        let keys = keys::encode(&self.pending.keys);
+        self.pending.keys.clear();
+        entry.key_bytes = keys.len() as u64;
+        // By way of Parquet, which has to know how long its file is.
+        self.file.write_all(&keys).and_then(|()| self.file.flush()).map_err(unwritten)?;
         let bloom = self.file.flushed_row_groups().last().and_then(|group| {
             let column = group.column(column::USER_ID);
             place(column.bloom_filter_offset()?, column.bloom_filter_length()?)
@@ -235,13 +253,16 @@ struct Pending {
     kinds: Texts,
     user_ids: Texts,
     attributes: Texts,
+    contexts: Texts,
     dates: Option<(i64, i64)>,
+    /// Of which rows.
+    keys: Vec<(usize, Keyed)>,
 }
 
 impl Pending {
     fn push(&mut self, seq: Seq, record: &Record<'_>) {
         let received_at = record.received_at.millis();
-        let (via, user_id, attributes) = match &record.change {
+        let (via, user_id, attributes, context) = match &record.change {
             Change::Event(event) => {
                 let date = event.date.millis();
                 self.date.push(date);
@@ -249,12 +270,12 @@ impl Pending {
                 self.kinds.push(Some(event.kind));
                 let (from, to) = self.dates.unwrap_or((i64::MAX, i64::MIN));
                 self.dates = Some((from.min(date).min(received_at), to.max(date)));
-                (event.via, event.user_id, event.attributes)
+                (event.via, event.user_id, event.attributes, event.context)
             }
             Change::User(user) => {
                 self.dated.push(0);
                 self.kinds.push(None);
-                (user.via, Some(user.id), user.patch)
+                (user.via, Some(user.id), user.patch, user.context)
             }
             _ => return,
         };
@@ -263,10 +284,12 @@ impl Pending {
         self.via.push(via);
         self.user_ids.push(user_id);
         self.attributes.push(Some(attributes));
+        self.contexts.push(context);
     }
 
     fn text_bytes(&self) -> usize {
-        [&self.kinds, &self.user_ids, &self.attributes].iter().map(|texts| texts.bytes()).sum()
+        let texts = [&self.kinds, &self.user_ids, &self.attributes, &self.contexts];
+        texts.iter().map(|texts| texts.bytes()).sum()
     }
 
     /// Writes all columns, and forgets them. Where they come to lie isn't known yet.
@@ -286,6 +309,7 @@ impl Pending {
             rows: rows as u64,
             users: (rows - self.date.len()) as u64,
             dates: self.dates.take(),
+            key_bytes: 0,
         };
         let [event, user] = [KIND_EVENT, KIND_USER]
             .map(|word| ByteArray::from(Bytes::from_static(word.as_bytes())));
@@ -299,7 +323,7 @@ impl Pending {
         self.kinds.write(group, true)?;
         self.user_ids.write(group, true)?;
         self.attributes.write(group, false)?;
-        column::<ByteArrayType>(group, &[], Some(&vec![0; rows]))?;
+        self.contexts.write(group, true)?;
         words(group, &self.via, word)?;
         for numbers in [&mut self.seq, &mut self.received_at, &mut self.date] {
             numbers.clear();

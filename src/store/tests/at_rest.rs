@@ -18,7 +18,7 @@ fn compact(store: &Store, urgency: Urgency) -> Compacted {
 
 fn assert_verified(store: &Store) -> Verified {
     let mut findings = Vec::new();
-    let verified = store.verify(&pace(), &mut |finding| findings.push(finding)).unwrap();
+    let verified = store.verify(NOW, &pace(), &mut |finding| findings.push(finding)).unwrap();
     assert_eq!(findings, []);
     verified
 }
@@ -27,6 +27,8 @@ fn assert_verified(store: &Store) -> Verified {
 #[derive(Clone, Debug, Default)]
 struct Model {
     log: BTreeMap<Seq, Said>,
+    /// Under which keys something was stored, and where.
+    keys: BTreeMap<u64, Receipt>,
     last: Seq,
 }
 
@@ -37,6 +39,7 @@ struct Said {
     kind: Option<String>,
     date: i64,
     text: String,
+    context: Option<String>,
 }
 
 impl Model {
@@ -61,6 +64,7 @@ fn said(record: &Record<'_>) -> Option<Said> {
             kind: Some(event.kind.to_owned()),
             date: event.date.millis(),
             text: event.attributes.to_owned(),
+            context: event.context.map(str::to_owned),
         }),
         Change::User(user) => Some(Said {
             account: user.account,
@@ -68,6 +72,7 @@ fn said(record: &Record<'_>) -> Option<Said> {
             kind: None,
             date: 0,
             text: user.patch.to_owned(),
+            context: None,
         }),
         _ => None,
     }
@@ -205,13 +210,15 @@ impl Whole {
             if next(4) == 0 {
                 let text = format!(r#"{{"a{}":{}}}"#, next(3), next(100));
                 let id = Id::new(&user).unwrap();
-                drafts.push(Draft::user(account, Via::Public, id, object(&text), NOW));
-                said.push(Said { account, user: Some(user), kind: None, date: 0, text });
+                drafts.push(Draft::user(account, Via::Public, &id, &object(&text), None, NOW));
+                let (user, kind, context) = (Some(user), None, None);
+                said.push(Said { account, user, kind, date: 0, text, context });
                 continue;
             }
             let user = Some(user).filter(|_| next(3) > 0);
             let (kind, date) = (format!("k{}", next(3)), next(1_000) as i64);
             let text = format!(r#"{{"n":{}.0,"s":"😀"}}"#, next(1_000_000));
+            let context = (next(2) == 0).then(|| format!(r#"{{"visitor":{}}}"#, next(9)));
             let event = Event {
                 account,
                 via: Via::Secret,
@@ -219,11 +226,29 @@ impl Whole {
                 user_id: user.as_deref(),
                 date: Date::from_millis(date),
                 attributes: &text,
+                context: context.as_deref(),
             };
             drafts.push(Draft::event(event, NOW));
-            said.push(Said { account, user, kind: Some(kind), date, text });
+            said.push(Said { account, user, kind: Some(kind), date, text, context });
         }
-        let first = self.submit(drafts);
+        let first = match (next(2) == 0).then(|| next(4)) {
+            None => self.submit(drafts),
+            Some(key) => {
+                let digest = Digest::of_idempotency_key(ACCOUNT, &key.to_string());
+                let submission = Submission::once(drafts, digest);
+                let receipt = self.writer.as_ref().unwrap().submit_and_wait(submission).unwrap();
+                if let Some(before) = self.model.keys.get(&key) {
+                    if receipt == *before {
+                        return;
+                    }
+                    // With its record, a key may have been forgotten.
+                    assert!(!self.model.log.contains_key(&before.first_seq), "{key} {receipt:?}");
+                }
+                self.model.keys.insert(key, receipt);
+                self.model.last = receipt.first_seq + receipt.count - 1;
+                receipt.first_seq
+            }
+        };
         self.model.log.extend((first..).zip(said));
     }
 
@@ -398,7 +423,7 @@ fn a_damaged_segment_is_left_out_and_told_of() {
         assert_eq!(seen, expected, "{spoil}: everything else is there");
         assert_eq!(store.damage().len(), 1, "{spoil}");
         let mut findings = Vec::new();
-        store.verify(&pace(), &mut |finding| findings.push(finding)).unwrap();
+        store.verify(NOW, &pace(), &mut |finding| findings.push(finding)).unwrap();
         assert!(findings[0].place.starts_with("segments/1-"), "{spoil}: {findings:?}");
         // Nobody builds users anew from half a log, or writes over what may be mended.
         assert!(store.rebuild(&pace()).is_err(), "{spoil}");

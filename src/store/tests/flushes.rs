@@ -22,7 +22,7 @@ impl<F: Fn() -> io::Result<()> + Send> Flush for Scripted<F> {
     }
 }
 
-fn start_scripted(
+pub(super) fn start_scripted(
     store: &Arc<Store>,
     before: impl Fn() -> io::Result<()> + Send + 'static,
 ) -> (Writer, Arc<AtomicUsize>) {
@@ -32,7 +32,9 @@ fn start_scripted(
 }
 
 /// A writer whose flushes wait until what is returned last is dropped.
-fn start_gated(store: &Arc<Store>) -> (Writer, Arc<AtomicUsize>, crossbeam_channel::Sender<()>) {
+pub(super) fn start_gated(
+    store: &Arc<Store>,
+) -> (Writer, Arc<AtomicUsize>, crossbeam_channel::Sender<()>) {
     let (go, gate) = crossbeam_channel::bounded(0);
     let (writer, flushes) = start_scripted(store, move || {
         let _ = gate.recv();

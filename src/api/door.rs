@@ -1,0 +1,72 @@
+//! What is asked of a call before it is known whose it is for: from where it comes, whether that is too often,
+//! and what its browser says of itself. The address ends here.
+
+use std::net::IpAddr;
+
+use crate::client::Proxies;
+use crate::context::{Contexts, Headers};
+use crate::http::Request;
+use crate::ingest::{Code, Reject};
+use crate::model::{AccountId, Date};
+use crate::rate::{Limits, Rates, Wait};
+
+/// Knows proxies, counts calls, makes contexts.
+pub struct Door {
+    proxies: Proxies,
+    rates: Rates,
+    contexts: Contexts,
+}
+
+impl Door {
+    /// Believes these proxies, and takes calls so fast.
+    #[must_use]
+    pub fn new(proxies: Proxies, rate: Limits) -> Door {
+        Door { proxies, rates: Rates::new(rate), contexts: Contexts::default() }
+    }
+
+    /// Whose call it is: the peer, or whom trusted proxies name.
+    pub(super) fn client(&self, request: &Request) -> IpAddr {
+        let forwarded_for = request.header_lines("x-forwarded-for");
+        self.proxies.client(request.peer, forwarded_for, request.header_lines("forwarded"))
+    }
+
+    /// Counts a call of an address.
+    pub(super) fn call(&self, client: IpAddr) -> Result<(), Reject> {
+        self.rates.call(client).map_err(|wait| limited(wait, "this address makes"))
+    }
+
+    /// Counts what a call has for an account.
+    pub(super) fn objects(
+        &self,
+        client: IpAddr,
+        account: AccountId,
+        count: usize,
+    ) -> Result<(), Reject> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.rates.objects(client, account, count).map_err(|wait| limited(wait, "the account gets"))
+    }
+
+    /// What a browser's call says of its circumstances.
+    pub(super) fn context(
+        &self,
+        request: &Request,
+        image: bool,
+        account: AccountId,
+        client: IpAddr,
+        now: Date,
+    ) -> Option<String> {
+        let headers = Headers::read(|name| request.header(name));
+        self.contexts.of(&headers, image, account, client, now)
+    }
+
+    /// Destroys what is not to outlive its day. To be called now and then.
+    pub fn tend(&self, now: Date) {
+        self.contexts.tend(now);
+    }
+}
+
+fn limited(wait: Wait, who: &str) -> Reject {
+    let seconds = wait.seconds;
+    let detail = format!("{who} more calls than it may; try again in {seconds} s");
+    Reject::new(Code::RateLimited, detail).retry_after(u32::try_from(seconds).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,141 @@
+//! Who may connect: as many as there is room for, and no more of one address than its share.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Instant;
+
+use super::connection::Connection;
+use super::limits::Limits;
+
+/// Connections that are looked out at once to make room, since looking at all of them takes a moment.
+const LOOKED_OUT: usize = 64;
+
+/// Connections by address.
+#[derive(Default)]
+pub(super) struct Shares(HashMap<IpAddr, usize>);
+
+impl Shares {
+    /// Counts one more, unless that is more than the address may have.
+    pub fn enter(&mut self, peer: IpAddr, limits: &Limits) -> bool {
+        let count = self.0.entry(net(peer)).or_default();
+        let enters = *count < limits.address_connections_max || (limits.unbounded)(peer);
+        if enters {
+            *count += 1;
+        }
+        enters
+    }
+
+    /// Counts one less.
+    pub fn leave(&mut self, peer: IpAddr) {
+        let peer = net(peer);
+        if let Some(count) = self.0.get_mut(&peer) {
+            *count -= 1;
+            if *count == 0 {
+                self.0.remove(&peer);
+            }
+        }
+    }
+}
+
+/// What counts as one address: one person's network has 2^64 of IPv6.
+fn net(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from(u128::from(address) >> 64 << 64).into(),
+        address => address,
+    }
+}
+
+/// Connections that could make room, the readiest last.
+#[derive(Default)]
+pub(super) struct Quiet(Vec<(u64, (bool, Instant))>);
+
+impl Quiet {
+    /// The one that is to make room for another, if any can.
+    pub fn next(&mut self, connections: &HashMap<u64, Connection>) -> Option<u64> {
+        for looked_again in [false, true] {
+            if looked_again {
+                self.look_out(connections);
+            }
+            while let Some((id, since)) = self.0.pop() {
+                // It may have been served since, or gone.
+                if connections.get(&id).and_then(Connection::quiet_since) == Some(since) {
+                    return Some(id);
+                }
+            }
+        }
+        None
+    }
+
+    fn look_out(&mut self, connections: &HashMap<u64, Connection>) {
+        let quiet = |(id, connection): (&u64, &Connection)| Some((*id, connection.quiet_since()?));
+        self.0 = connections.iter().filter_map(quiet).collect();
+        if self.0.len() > LOOKED_OUT {
+            self.0.select_nth_unstable_by_key(LOOKED_OUT, |(_, since)| *since);
+            self.0.truncate(LOOKED_OUT);
+        }
+        self.0.sort_unstable_by_key(|(_, since)| std::cmp::Reverse(*since));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    #[test]
+    fn an_address_has_its_share() {
+        let limits = Limits {
+            address_connections_max: 2,
+            unbounded: Arc::new(|address| address == Ipv4Addr::new(192, 0, 2, 9)),
+            ..Limits::default()
+        };
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let mut shares = Shares::default();
+        for (peer, enters) in [
+            ("192.0.2.1", true),
+            ("::ffff:192.0.2.1", true),
+            ("192.0.2.1", false),
+            ("192.0.2.2", true),
+            ("2001:db8::1", true),
+            ("2001:db8::ffff:0:0:2", true),
+            ("2001:db8::3", false),
+            ("2001:db8:0:1::3", true),
+            ("192.0.2.9", true),
+            ("192.0.2.9", true),
+            ("192.0.2.9", true),
+        ] {
+            assert_eq!(shares.enter(address(peer), &limits), enters, "{peer}");
+        }
+        shares.leave(address("192.0.2.1"));
+        assert!(shares.enter(address("192.0.2.1"), &limits));
+        for peer in ["192.0.2.1", "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"] {
+            shares.leave(address(peer));
+        }
+        assert_eq!(shares.0.len(), 2, "who has none is forgotten");
+    }
+
+    #[test]
+    fn the_one_that_never_asked_makes_room_first() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let begin = Instant::now();
+        let mut connections = HashMap::new();
+        for id in 0..200 {
+            let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            drop(listener.accept().unwrap());
+            let opened = begin + Duration::from_millis((id * 7) % 200);
+            let peer = Ipv4Addr::LOCALHOST.into();
+            connections.insert(id, Connection::new(id, socket, peer, opened));
+        }
+        let mut quiet = Quiet::default();
+        let mut last = begin;
+        for _ in 0..200 {
+            let id = quiet.next(&connections).expect("all are quiet");
+            let (served, since) = connections.remove(&id).unwrap().quiet_since().unwrap();
+            assert!(!served && since >= last, "the oldest first");
+            last = since;
+        }
+        assert_eq!(quiet.next(&connections), None);
+    }
+}

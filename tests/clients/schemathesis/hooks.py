@@ -1,0 +1,49 @@
+"""What an OpenAPI description can't say, told to Schemathesis."""
+
+import base64
+import json
+
+import schemathesis
+from hypothesis import strategies as st
+from schemathesis import openapi
+
+DAYS = st.dates()
+WORDS = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=20)
+
+# Forms of text that are described by their names.
+openapi.format("date-with-slashes", DAYS.map(lambda day: f"{day:%Y/%m/%d}".rjust(10, "0")))
+openapi.format(
+    "rfc-2822",
+    st.datetimes().map(
+        lambda at: f"{at.day} {'Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec'.split()[at.month - 1]} "
+        f"{at.year:04} {at:%H:%M:%S} +0000"
+    ),
+)
+# What only the server makes.
+openapi.format(
+    "users-cursor",
+    st.text(max_size=20).map(lambda id: base64.urlsafe_b64encode(id.encode()).decode().rstrip("=")),
+)
+
+
+def sent(name):
+    """An object or a list of them, as a form has it."""
+    one = st.builds(lambda word, more: {name: word, **more}, WORDS, st.dictionaries(WORDS, st.integers()))
+    some = st.one_of(one, st.lists(one, min_size=1, max_size=5)).map(json.dumps)
+    return st.one_of(some, some.map(lambda text: base64.b64encode(text.encode()).decode()))
+
+
+openapi.format("event-json", sent("type"))
+openapi.format("user-json", sent("id"))
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines(ctx, value):
+    rows = value if isinstance(value, list) else [value]
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+@schemathesis.serializer("text/plain")
+def text(ctx, value):
+    return json.dumps(value).encode()
+
