@@ -25,6 +25,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bodies;
+mod bounds;
 mod chunked;
 mod floods;
 mod framing;
