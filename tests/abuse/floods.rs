@@ -40,6 +40,7 @@ fn all_cut(swarm: &mut Swarm, allowed: &[u16]) -> String {
 }
 
 #[test]
+#[ignore = "takes its time: with all of the battery, in release"]
 fn five_thousand_dripping_a_byte_a_second() {
     beside("5,000 dripping", IMPATIENT, |server| {
         let scripts = (0..MANY).map(|_| Script::new("", HEAD));
@@ -48,6 +49,7 @@ fn five_thousand_dripping_a_byte_a_second() {
 }
 
 #[test]
+#[ignore = "takes its time: with all of the battery, in release"]
 fn five_thousand_idle() {
     beside("5,000 idle", IMPATIENT, |server| {
         let scripts = (0..MANY).map(|_| Script::new("", ""));
@@ -61,6 +63,7 @@ fn five_thousand_idle() {
 
 /// Each is served within 2 s, though all came in the same moment, and again after a while of silence.
 #[test]
+#[ignore = "takes its time: with all of the battery, in release"]
 fn two_hundred_and_fifty_six_opened_at_once_and_held() {
     beside("256 at once", Setup::default(), |server| {
         let mut shown = Vec::new();
@@ -86,6 +89,7 @@ fn two_hundred_and_fifty_six_opened_at_once_and_held() {
 /// Eight times as many connections as the server may have descriptors. The quietest make room, so
 /// whoever comes is served, and those who call stay.
 #[test]
+#[ignore = "takes its time: with all of the battery, in release"]
 fn a_flood_under_256_descriptors() {
     let setup = Setup { descriptors: Some(256), ..Setup::default() };
     beside("flood, 256 descriptors", setup, |server| {
@@ -105,6 +109,7 @@ fn a_flood_under_256_descriptors() {
 
 /// A connection that is reset before it is accepted, before a byte, and behind half a head.
 #[test]
+#[ignore = "takes its time: with all of the battery, in release"]
 fn a_hundred_thousand_resets() {
     beside("100,000 resets", Setup::default(), |server| {
         let address = server.address;

@@ -13,6 +13,7 @@ use crate::wire;
 /// Pixels without end, and no answer is ever read. What fits into the sockets' buffers is taken, and
 /// then they are cut.
 #[test]
+#[ignore = "takes its time: with all of the battery, in release"]
 fn answers_that_nobody_reads() {
     beside("answers unread", Setup { peak_mib: Some(256), ..Setup::default() }, |server| {
         let mut seen = Seen::default();
@@ -59,6 +60,7 @@ fn fill(server: &Server) {
 
 /// An export goes on for as long as it is taken, also by little at a time, and comes whole.
 #[test]
+#[ignore = "takes its time: with all of the battery, in release"]
 fn an_export_that_is_read_slowly() {
     let setup = Setup { prepare: Some(fill), ..Setup::default() };
     beside("an export read slowly", setup, |server| {
