@@ -73,3 +73,27 @@ pub(super) fn start(config: LogConfig) {
     let _ = builder.try_init();
     std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Run by the test below in a process of its own: what it sets is there once for each process.
+    #[test]
+    #[ignore = "it panics, to be looked at from outside"]
+    fn panics() {
+        start(LogConfig { level: LevelFilter::Warn, json: false, access: false });
+        std::thread::spawn(|| panic!("as a test")).join().unwrap_err();
+    }
+
+    #[test]
+    fn a_panic_is_logged_with_its_place() {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "--ignored", "--nocapture", "cli::logging::tests::panics"]);
+        let output = child.output().unwrap();
+        let logged = String::from_utf8_lossy(&output.stderr);
+        let line = logged.lines().find(|line| line.contains(" ERROR "));
+        let line = line.unwrap_or_else(|| panic!("{logged}"));
+        assert!(line.contains("src/cli/logging.rs:") && line.ends_with(": as a test"), "{line}");
+    }
+}

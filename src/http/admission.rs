@@ -2,13 +2,17 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::connection::Connection;
 use super::limits::Limits;
 
 /// Connections that are looked out at once to make room, since looking at all of them takes a moment.
 const LOOKED_OUT: usize = 64;
+
+/// How long they stay the ones to look at: those who came since may never ask for anything, and go before
+/// any that was served.
+const LOOKED_OUT_FOR: Duration = Duration::from_millis(100);
 
 /// Connections by address.
 #[derive(Default)]
@@ -47,16 +51,23 @@ fn net(address: IpAddr) -> IpAddr {
 
 /// Connections that could make room, the readiest last.
 #[derive(Default)]
-pub(super) struct Quiet(Vec<(u64, (bool, Instant))>);
+pub(super) struct Quiet {
+    found: Vec<(u64, (bool, Instant))>,
+    until: Option<Instant>,
+}
 
 impl Quiet {
     /// The one that is to make room for another, if any can.
-    pub fn next(&mut self, connections: &HashMap<u64, Connection>) -> Option<u64> {
+    pub fn next(&mut self, connections: &HashMap<u64, Connection>, now: Instant) -> Option<u64> {
+        if self.until.is_none_or(|until| now >= until) {
+            self.found.clear();
+        }
         for looked_again in [false, true] {
             if looked_again {
                 self.look_out(connections);
+                self.until = Some(now + LOOKED_OUT_FOR);
             }
-            while let Some((id, since)) = self.0.pop() {
+            while let Some((id, since)) = self.found.pop() {
                 // It may have been served since, or gone.
                 if connections.get(&id).and_then(Connection::quiet_since) == Some(since) {
                     return Some(id);
@@ -68,12 +79,13 @@ impl Quiet {
 
     fn look_out(&mut self, connections: &HashMap<u64, Connection>) {
         let quiet = |(id, connection): (&u64, &Connection)| Some((*id, connection.quiet_since()?));
-        self.0 = connections.iter().filter_map(quiet).collect();
-        if self.0.len() > LOOKED_OUT {
-            self.0.select_nth_unstable_by_key(LOOKED_OUT, |(_, since)| *since);
-            self.0.truncate(LOOKED_OUT);
+        let found = &mut self.found;
+        *found = connections.iter().filter_map(quiet).collect();
+        if found.len() > LOOKED_OUT {
+            found.select_nth_unstable_by_key(LOOKED_OUT, |(_, since)| *since);
+            found.truncate(LOOKED_OUT);
         }
-        self.0.sort_unstable_by_key(|(_, since)| std::cmp::Reverse(*since));
+        found.sort_unstable_by_key(|(_, since)| std::cmp::Reverse(*since));
     }
 }
 
@@ -131,11 +143,11 @@ mod tests {
         let mut quiet = Quiet::default();
         let mut last = begin;
         for _ in 0..200 {
-            let id = quiet.next(&connections).expect("all are quiet");
+            let id = quiet.next(&connections, begin).expect("all are quiet");
             let (served, since) = connections.remove(&id).unwrap().quiet_since().unwrap();
             assert!(!served && since >= last, "the oldest first");
             last = since;
         }
-        assert_eq!(quiet.next(&connections), None);
+        assert_eq!(quiet.next(&connections, begin), None);
     }
 }

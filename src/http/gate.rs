@@ -240,7 +240,7 @@ impl Gate {
                     _ => {
                         // Out of descriptors, most likely: one that is quiet gives its own.
                         log::debug!("can't accept a connection: {error}");
-                        if !self.make_room() {
+                        if !self.make_room(now) {
                             self.pause_accepting(now);
                             return;
                         }
@@ -262,7 +262,7 @@ impl Gate {
         };
         let peer = peer.ip().to_canonical();
         let is_full = self.connections.len() >= self.limits.connections_max;
-        if is_full && !self.make_room() {
+        if is_full && !self.make_room(now) {
             return self.turn_away(&socket, Cut::Full);
         }
         if !self.shares.enter(peer, &self.limits) {
@@ -291,8 +291,8 @@ impl Gate {
         let _ = io::Write::write(&mut socket, &bytes);
     }
 
-    fn make_room(&mut self) -> bool {
-        let Some(id) = self.quiet.next(&self.connections) else { return false };
+    fn make_room(&mut self, now: Instant) -> bool {
+        let Some(id) = self.quiet.next(&self.connections, now) else { return false };
         self.end(id, Going::Cut(Cut::Evicted));
         true
     }

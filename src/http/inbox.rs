@@ -50,7 +50,12 @@ impl Inbox {
             At::Lost => {}
             // Bodies go where they belong, without waiting in between.
             At::Body(_, length) if self.bytes.is_empty() => {
-                let (body, behind) = bytes.split_at(bytes.len().min(*length - self.body.len()));
+                let left = *length - self.body.len();
+                let (body, behind) = bytes.split_at(bytes.len().min(left));
+                if body.len() > self.body.capacity() - self.body.len() {
+                    // Doubled, as it would be anyway, but never beyond what was declared.
+                    self.body.reserve_exact(left.min(body.len().max(self.body.len())));
+                }
                 self.body.extend_from_slice(body);
                 self.bytes.extend_from_slice(behind);
             }

@@ -89,3 +89,59 @@ impl AsFd for Mailbox {
         self.bell.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use std::sync::mpsc::channel;
+    use std::thread;
+
+    /// Whoever sleeps by the rules is woken by whatever comes in, in whichever moment: nobody here would
+    /// go on otherwise, since each waits for the other.
+    #[test]
+    fn no_news_is_slept_over() {
+        const TOLD: u64 = 20_000;
+        let mailbox = &Mailbox::new().unwrap();
+        thread::scope(|scope| {
+            let tellers: Vec<_> = (0..3)
+                .map(|teller| {
+                    let (taken, is_taken) = channel();
+                    scope.spawn(move || {
+                        for _ in 0..TOLD {
+                            mailbox.put(Mail::More { connection: teller });
+                            is_taken.recv().expect("the sleeper lives");
+                        }
+                        mailbox.put(Mail::Stop);
+                    });
+                    taken
+                })
+                .collect();
+            let (mut mail, mut stopped, mut taken) = (Vec::new(), 0, 0);
+            while stopped < tellers.len() {
+                if mailbox.fall_asleep() {
+                    let mut bell = [PollFd::new(mailbox, PollFlags::IN)];
+                    let longest = Timespec { tv_sec: 5, tv_nsec: 0 };
+                    assert_eq!(
+                        poll(&mut bell, Some(&longest)),
+                        Ok(1),
+                        "nobody rang, after {taken}"
+                    );
+                }
+                mailbox.wake_up();
+                mailbox.silence();
+                mailbox.take(&mut mail);
+                for piece in mail.drain(..) {
+                    match piece {
+                        Mail::More { connection } => {
+                            taken += 1;
+                            tellers[connection as usize].send(()).expect("the teller lives");
+                        }
+                        _ => stopped += 1,
+                    }
+                }
+            }
+            assert_eq!(taken, 3 * TOLD);
+        });
+    }
+}

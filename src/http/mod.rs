@@ -8,7 +8,7 @@
 //!    bytes     │ └──bodies, tickets──────────────────────────────┘          │
 //!              └<──────────────────────── mail: answers ────────────────────┘
 //! ```
-//! The gate is one thread that owns the listener and all connections ([`gate`]); `inbox`, `head` and
+//! The gate is one thread that owns the listener and all connections (`gate`); `inbox`, `head` and
 //! `chunked` take apart what came, `line` puts answers in order, `engine` is all that knows tiny_http.
 //!
 //! # What the gate is for

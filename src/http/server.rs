@@ -199,12 +199,11 @@ mod tests {
     use std::net::TcpStream;
     use std::time::Duration;
 
-    /// Says the path, and panics at some.
+    /// Says the path.
     struct Echo;
 
     impl Handler for Echo {
         fn handle(&self, request: Request, answer: Answer) {
-            assert!(request.path() != "/panic", "as it was asked to");
             answer.send(&Response::new(200, "text/plain", request.path().to_owned().into_bytes()));
         }
 
@@ -244,17 +243,53 @@ mod tests {
         running.stop();
     }
 
-    #[test]
-    fn a_panic_costs_no_worker() {
-        let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let address = server.local_addr();
-        let running = server.start(2, Limits::default(), Arc::new(Echo)).unwrap();
-        for _ in 0..10 {
-            let answer = ask(address, "/panic");
-            assert!(answer.starts_with("HTTP/1.1 500 Internal Server Error\r\n"), "{answer}");
+    /// Panics wherever a path says so, in a worker or in another thread.
+    struct Panicky;
+
+    impl Handler for Panicky {
+        fn handle(&self, request: Request, answer: Answer) {
+            match request.path() {
+                "/in-a-worker" => panic!("as a test"),
+                "/elsewhere" => drop(thread::spawn(move || {
+                    let _answer = answer;
+                    panic!("as a test");
+                })),
+                _ => answer.send(&Response::new(200, "text/plain", b"well".as_slice())),
+            }
         }
-        assert!(ask(address, "/fine").ends_with("/fine"));
+
+        fn refuse(&self, _: Fault, _: Option<&Request>) -> Response {
+            panic!("as a test");
+        }
+    }
+
+    /// The statuses of all answers to these bytes, in their order, until the connection is closed.
+    fn statuses(address: SocketAddr, bytes: &[u8]) -> Vec<u16> {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.write_all(bytes).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answers = String::new();
+        stream.read_to_string(&mut answers).expect("it is closed in good order");
+        answers.split("HTTP/1.1 ").skip(1).map(|answer| answer[..3].parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_panic_is_answered_and_costs_no_worker() {
+        const WORKERS: usize = 2;
+        let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let (address, figures) = (server.local_addr(), server.figures());
+        let running = server.start(WORKERS, Limits::default(), Arc::new(Panicky)).unwrap();
+        let get = |path| format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        for _ in 0..5 * WORKERS {
+            let (worker, elsewhere) = (get("/in-a-worker"), get("/elsewhere"));
+            let all = [worker, get("/"), elsewhere, get("/")].concat().repeat(WORKERS);
+            assert_eq!(statuses(address, all.as_bytes()), [500, 200, 500, 200].repeat(WORKERS));
+            // The gate is the only one that refuses, and goes on.
+            assert_eq!(statuses(address, b"no request\r\n\r\n"), [500]);
+        }
+        assert_eq!((figures.under_way(), figures.requests()), (0, 40 * WORKERS as u64));
         running.stop();
-        assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+        assert!(TcpStream::connect(address).is_err());
     }
 }

@@ -227,3 +227,21 @@ proptest! {
         prop_assert_eq!(read(&bytes, &[usize::MAX]), read(&bytes, &pieces));
     }
 }
+
+/// What is declared costs nothing until it comes, and no more than that when it has.
+#[test]
+fn a_body_holds_what_has_come_of_it() {
+    const LENGTH: usize = BODY_BYTES_MAX - 12_345;
+    let mut inbox = Inbox::default();
+    inbox
+        .push(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {LENGTH}\r\n\r\n").as_bytes());
+    assert_eq!((inbox.next(), inbox.held_bytes()), (Next::More, 0));
+    for come in (1..LENGTH).step_by(7_777) {
+        assert_eq!(inbox.next(), Next::More);
+        let held = inbox.held_bytes();
+        assert!(held <= LENGTH.min(2 * come + 7_777), "{held} of {come}");
+        inbox.push(&[b'a'; 7_777]);
+    }
+    let Next::Request(_, body) = inbox.next() else { panic!("it is whole") };
+    assert_eq!((body.len(), body.capacity()), (LENGTH, LENGTH));
+}
