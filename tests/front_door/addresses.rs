@@ -2,16 +2,13 @@
 //! leaves on disk, backs up, exports, answers and logs, after calls of every kind and outcome.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use triggerly::store::segment::Segment;
 
 use crate::support::server::triggerly;
-use crate::support::{Server, escape, files, post, raw, request};
+use crate::support::{Server, escape, files, post, raw, raw_from, request};
 use crate::{WAYS, Way, done};
 
 /// Whom the proxy names; no byte string of theirs comes up by chance. Each /64 is of one of them.
@@ -119,19 +116,6 @@ fn addresses_would_be_found() {
     assert_eq!(found(b"127.0.0.1 Firefox 192.0.2.1 ::1"), [""; 0]);
 }
 
-/// Sends bytes from [`PEER`], and reads what comes.
-fn from_peer(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    bind(&socket, &SocketAddr::from((PEER, 0))).unwrap();
-    connect(&socket, &to).unwrap();
-    let mut stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    stream.write_all(bytes).unwrap();
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    answer
-}
-
 /// Calls that are accepted, and refused at every step on the way, from one client.
 fn calls(server: &Server, address: &str) {
     let forwarded = match address.contains(':') {
@@ -236,9 +220,9 @@ fn no_address_and_no_agent_is_written_down() {
          X-Forwarded-For: {}\r\nOrigin: https://a.example\r\n\r\n",
         NAMED[0]
     );
-    assert!(from_peer(server.address, call.as_bytes()).starts_with(b"HTTP/1.1 200"));
-    from_peer(server.address, b"GET / HTTP/1.1\r\nHost");
-    from_peer(server.address, b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03");
+    assert!(raw_from(PEER, server.address, call.as_bytes()).starts_with(b"HTTP/1.1 200"));
+    raw_from(PEER, server.address, b"GET / HTTP/1.1\r\nHost");
+    raw_from(PEER, server.address, b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03");
 
     let answers = |server: &Server| {
         for target in [
