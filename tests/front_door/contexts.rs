@@ -27,8 +27,10 @@ const ORIGIN: (&str, &str) = ("Origin", "https://a.example");
 
 const PAGE: &str = "https://a.example/shop?q=tea";
 
+type Headers = Vec<(&'static str, &'static str)>;
+
 /// Headers, whether a visitor is to be told, and the rest of the context.
-fn cases() -> Vec<(Vec<(&'static str, &'static str)>, bool, Value)> {
+fn cases() -> Vec<(Headers, bool, Value)> {
     let firefox = json!({"browser": "Firefox", "os": "Linux", "device": "desktop"});
     let with = |base: &Value, more: Value| {
         let mut base = base.clone();

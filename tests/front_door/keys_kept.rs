@@ -130,8 +130,7 @@ fn restored(server: &Server, file: &Path, dir: &Path) -> Server {
     restored
 }
 
-/// What a key stands for is gone with what was stored under it, and then the key is free again; the key of what
-/// stays isn't.
+/// What is erased or imported beside it takes no key away.
 #[test]
 fn an_import_and_an_erasure_leave_keys_of_others_alone() {
     let dir = tempfile::tempdir().unwrap();
