@@ -250,6 +250,21 @@ fn prometheus_understands_the_figures() {
         serde_json::from_str(&run(Command::new(python).args(["-c", script]), &text))
             .expect("what it parsed");
     assert!(families.len() > 20, "{families:?}");
+    // What the transport counts is among them; the parser takes `_total` off a counter's name.
+    for (name, kind, samples) in [
+        ("connections", "gauge", 1),
+        ("requests_under_way", "gauge", 1),
+        ("connections_accepted", "counter", 1),
+        ("received_bytes", "counter", 1),
+        ("sent_bytes", "counter", 1),
+        ("connections_cut", "counter", 7),
+        ("requests_malformed", "counter", 8),
+    ] {
+        let name = format!("triggerly_{name}");
+        let family = families.iter().find(|family| family.0 == name);
+        let family = family.unwrap_or_else(|| panic!("no {name}: {families:?}"));
+        assert_eq!((&*family.1, family.3), (kind, samples), "{name}");
+    }
     for (name, kind, help, samples) in families {
         assert!(["counter", "gauge", "histogram"].contains(&&*kind), "{name} is {kind}");
         assert!(!help.is_empty() && samples > 0, "{name}");

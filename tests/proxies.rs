@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use support::server::verb;
-use support::{Reply, Server, base64, escape, parse, raw, request};
+use support::{Reply, Server, base64, escape, parse, raw, raw_from, request};
 
 const README: &str = include_str!("../README.md");
 
@@ -65,8 +65,19 @@ impl Proxy {
     }
 
     fn caddy(upstream: SocketAddr) -> Proxy {
+        Proxy::caddy_of(upstream, &block("caddyfile"))
+    }
+
+    /// One that believes the proxies in front of it, as nginx does by itself.
+    fn caddy_behind(upstream: SocketAddr) -> Proxy {
+        let inner = "flush_interval -1";
+        let trusting = format!("{inner}\n\t\ttrusted_proxies 127.0.0.0/8");
+        Proxy::caddy_of(upstream, &block("caddyfile").replace(inner, &trusting))
+    }
+
+    fn caddy_of(upstream: SocketAddr, site: &str) -> Proxy {
         let (dir, address) = (tempfile::tempdir().expect("a folder"), free_address());
-        let site = block("caddyfile")
+        let site = site
             .replace(UPSTREAM, &upstream.to_string())
             .replace(SITE, &format!("http://{address}"));
         let config = format!("{{\n\tadmin off\n\tlog {{\n\t\tlevel ERROR\n\t}}\n}}\n{site}");
@@ -108,12 +119,15 @@ fn write(dir: &Path, name: &str, text: &str) -> std::path::PathBuf {
 }
 
 fn post(address: SocketAddr, target: &str, body: &str) -> Reply {
+    parse(&raw(address, post_text(address, target, body).as_bytes())).expect("an answer")
+}
+
+fn post_text(address: SocketAddr, target: &str, body: &str) -> String {
     let length = body.len();
-    let text = format!(
+    format!(
         "POST {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
          Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-    );
-    parse(&raw(address, text.as_bytes())).expect("an answer")
+    )
 }
 
 /// The body of an answer that is sent in chunks.
@@ -179,14 +193,30 @@ fn check(start: fn(SocketAddr) -> Proxy) {
     assert_eq!(request(proxy.address, "GET", nobody, &[]).code(), "unknown_token");
     assert_eq!(request(proxy.address, "GET", "/healthz", &[]).status, 200);
 
-    // A body that fits, as if nobody stood between.
+    // A body that fits.
     let track = format!("/v1/events/track?api_token={}", server.api_token);
-    for body in [small.clone(), json!({"type": "post", "text": "x".repeat(60 * 1024)}).to_string()]
-    {
-        let (direct, passed) =
-            (post(server.address, &track, &body), post(proxy.address, &track, &body));
-        assert_eq!((direct.status, direct.text()), (passed.status, passed.text()));
+    let most = json!({"type": "post", "text": "x".repeat(60 * 1024)});
+    let batch = serde_json::Value::from(vec![most.clone(); 80]);
+    for (body, answer) in [
+        (&*small, r#"{"status":"ok"}"#),
+        (&*most.to_string(), r#"{"status":"ok"}"#),
+        // 4.7 of the 5 MiB that a body may have.
+        (&*batch.to_string(), r#"{"status":"ok","accepted":80}"#),
+    ] {
+        let reply = post(proxy.address, &track, body);
+        assert_eq!((reply.status, reply.text()), (200, answer), "{} bytes", body.len());
     }
+    assert_eq!(server.all_events().len(), 2 + 82);
+    // One that doesn't isn't taken. Who goes on sending it may lose the answer to a reset.
+    let excess = "x".repeat(5 * 1024 * 1024 + 1);
+    let text = post_text(proxy.address, &track, &excess);
+    let mut stream = TcpStream::connect(proxy.address).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    let _ = stream.write_all(text.as_bytes());
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert!(parse(&answer).is_none_or(|reply| reply.status == 413), "{answer:?}");
+    assert_eq!(server.all_events().len(), 2 + 82);
 
     // An export comes whole, in pieces.
     let lines: String = (0..20_000)
@@ -216,14 +246,76 @@ fn check(start: fn(SocketAddr) -> Proxy) {
     }
 }
 
+/// Who they are whose calls came, in their order, as far as they can be told apart.
+fn visitors(server: &Server) -> usize {
+    let of_event = |event: serde_json::Value| {
+        event["context"]["visitor"].as_str().expect("a browser's call").to_owned()
+    };
+    let mut visitors: Vec<_> = server.all_events().into_iter().map(of_event).collect();
+    visitors.dedup();
+    visitors.len()
+}
+
+const REFERER: (&str, &str) = ("Referer", "https://a.example/");
+
+/// With the proxy trusted, the client is whom it names, and has a visitor of its own.
+fn check_clients(start: fn(SocketAddr) -> Proxy) {
+    for (options, visitors_expected) in [(&["--trust-proxy", "127.0.0.1/32"][..], 3), (&[], 1)] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let server = Server::start_with(dir.path(), options);
+        let proxy = start(server.address);
+        let target = server.target("events", r#"{"type":"t"}"#);
+        for last in 1..=3 {
+            for claimed in ["", "X-Forwarded-For: 192.0.2.1\r\n"] {
+                let text = format!(
+                    "GET {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
+                     Referer: https://a.example/\r\n{claimed}\r\n",
+                    proxy.address
+                );
+                let answer = raw_from([127, 7, 0, last].into(), proxy.address, text.as_bytes());
+                assert_eq!(parse(&answer).map(|reply| reply.status), Some(200));
+            }
+        }
+        assert_eq!(visitors(&server), visitors_expected, "{options:?}");
+    }
+}
+
+/// With another proxy in front of it, and both trusted, the client is whom that one names, and has an allowance
+/// of its own.
+fn check_allowances(start: fn(SocketAddr) -> Proxy) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let options = ["--rate", "1", "--trust-proxy", "127.0.0.0/8"];
+    let server = Server::start_with(dir.path(), &options);
+    let proxy = start(server.address);
+    let target = server.target("events", r#"{"type":"t"}"#);
+    let call = |client: &str| {
+        let headers = [("X-Forwarded-For", client), REFERER];
+        request(proxy.address, "GET", &target, &headers).status
+    };
+    let clients = ["192.0.2.1", "192.0.2.2", "2001:db8::1"];
+    for client in clients {
+        let statuses: Vec<u16> = (0..14).map(|_| call(client)).collect();
+        assert_eq!(statuses[..10], [200; 10], "{client}");
+        assert!(statuses.contains(&429), "{client}: {statuses:?}");
+        // Nobody has another allowance for what he invents left of it.
+        let invented = (0..3).map(|n| call(&format!("203.0.113.{n}, {client}")));
+        assert!(invented.collect::<Vec<_>>().contains(&429), "{client}");
+    }
+    assert_eq!(visitors(&server), clients.len());
+}
+
 #[test]
 #[ignore = "needs caddy"]
 fn caddy() {
     check(Proxy::caddy);
+    check_clients(Proxy::caddy);
+    check_allowances(Proxy::caddy_behind);
 }
 
 #[test]
 #[ignore = "needs nginx"]
 fn nginx() {
     check(Proxy::nginx);
+    check_clients(Proxy::nginx);
+    check_allowances(Proxy::nginx);
 }

@@ -10,12 +10,13 @@ pub mod server;
 pub mod small_disk;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rustix::net::{self, AddressFamily, SocketType};
 use serde_json::{Map, Value};
 
 #[allow(unused_imports, reason = "each test binary uses its part")]
@@ -82,7 +83,18 @@ fn exchange(
 
 /// Sends bytes and reads until the other side closes.
 pub fn raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
-    let mut stream = TcpStream::connect(address).expect("the server listens");
+    exchange_raw(TcpStream::connect(address).expect("the server listens"), bytes)
+}
+
+/// The same from an address of this machine's own choice.
+pub fn raw_from(own: Ipv4Addr, address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let socket = net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    net::bind(&socket, &SocketAddr::from((own, 0))).expect("an address of the loopback");
+    net::connect(&socket, &address).expect("the server listens");
+    exchange_raw(socket.into(), bytes)
+}
+
+fn exchange_raw(mut stream: TcpStream, bytes: &[u8]) -> Vec<u8> {
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
     stream.write_all(bytes).expect("the server takes bytes");
     let mut answer = Vec::new();

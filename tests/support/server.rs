@@ -28,8 +28,10 @@ pub struct Server {
 /// The command, with nothing of ours in its environment.
 pub fn triggerly() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_triggerly"));
-    for name in ["LISTEN", "DATA", "WORKERS", "LOG", "ACCESS_LOG", "RESERVE"] {
-        command.env_remove(format!("TRIGGERLY_{name}"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TRIGGERLY_") {
+            command.env_remove(name);
+        }
     }
     command
 }

@@ -77,27 +77,29 @@ impl<'r> Call<'r> {
     /// A key under which the call is stored once. Each that is given has to be one.
     fn idempotency_key(&self) -> Result<Option<String>, Reject> {
         const NAME: &str = "idempotency_key";
+        let whole = |key: Cow<'_, str>| (key.len(), key.into_owned());
+        let form = self.form().and_then(|form| form.get(NAME));
+        let header = self.request.header("idempotency-key");
         let given = [
-            self.request.query().get(NAME),
-            self.form().and_then(|form| form.get(NAME)),
-            self.request.header("idempotency-key").map(Cow::from),
+            self.request.query().get(NAME).map(whole),
+            form.map(whole),
+            header.map(|key| (bytes_as_sent(key), key.to_owned())),
         ];
-        let mut given = given.into_iter().flatten().filter(|key| !key.is_empty());
-        let is_key = |key: &str| {
-            key.len() <= IDEMPOTENCY_KEY_BYTES_MAX
+        let mut given = given.into_iter().flatten().filter(|(_, key)| !key.is_empty());
+        let is_key = |bytes: usize, key: &str| {
+            bytes <= IDEMPOTENCY_KEY_BYTES_MAX
                 && key.bytes().all(|byte| matches!(byte, b' '..=b'~'))
         };
-        if let Some(bad) = given.clone().find(|key| !is_key(key)) {
+        if let Some((bytes, _)) = given.clone().find(|(bytes, key)| !is_key(*bytes, key)) {
             return Err(Reject::new(
                 Code::InvalidParameter,
                 format!(
                     "`idempotency_key` takes up to {IDEMPOTENCY_KEY_BYTES_MAX} printable ASCII \
-                     characters; this one has {} bytes",
-                    bad.len()
+                     characters; this one has {bytes} bytes"
                 ),
             ));
         }
-        Ok(given.next().map(Cow::into_owned))
+        Ok(given.next().map(|(_, key)| key))
     }
 
     /// What is to be stored. A body that is JSON counts before the query's `data`.
@@ -117,6 +119,15 @@ impl<'r> Call<'r> {
             Body::Form(_) | Body::None => Ok(Payload::Query(in_query)),
         }
     }
+}
+
+/// How many bytes a header's value had. Those beyond ASCII come percent-encoded, in capital letters; who wrote
+/// them so himself is taken at the same count, as the two can't be told apart, and mean one key.
+fn bytes_as_sent(value: &str) -> usize {
+    let is_beyond_ascii = |escape: &&[u8]| {
+        matches!(escape, [b'%', b'8' | b'9' | b'A'..=b'F', b'0'..=b'9' | b'A'..=b'F'])
+    };
+    value.len() - 2 * value.as_bytes().windows(3).filter(is_beyond_ascii).count()
 }
 
 impl Api {

@@ -83,6 +83,8 @@ fn what_is_to_be_stored() {
 fn keys() {
     let long = "k".repeat(65);
     let most = &long[1..];
+    // How 64 bytes beyond ASCII come from a header.
+    let beyond = "%C3%AB".repeat(32);
     for (target, form, header, expected) in [
         ("/".to_owned(), String::new(), "", Ok(None)),
         ("/".to_owned(), String::new(), "h", Ok(Some("h"))),
@@ -94,6 +96,9 @@ fn keys() {
         (format!("/?idempotency_key={long}"), String::new(), "h", Err(Code::InvalidParameter)),
         ("/".to_owned(), format!("idempotency_key={long}"), "", Err(Code::InvalidParameter)),
         ("/".to_owned(), String::new(), &long, Err(Code::InvalidParameter)),
+        ("/".to_owned(), String::new(), &beyond, Ok(Some(&beyond))),
+        ("/".to_owned(), String::new(), &format!("{beyond}x"), Err(Code::InvalidParameter)),
+        ("/".to_owned(), String::new(), &"%7E".repeat(22), Err(Code::InvalidParameter)),
         ("/?idempotency_key=q".to_owned(), String::new(), &long, Err(Code::InvalidParameter)),
         ("/?idempotency_key=a%0Ab".to_owned(), String::new(), "", Err(Code::InvalidParameter)),
         ("/?idempotency_key=z%C3%AB".to_owned(), String::new(), "", Err(Code::InvalidParameter)),
