@@ -71,6 +71,8 @@ pub mod context;
 pub mod control;
 pub mod erasing;
 pub mod export;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod http;
 pub mod ingest;
 pub mod jobs;

@@ -15,6 +15,9 @@ mod refused;
 mod reply;
 mod track;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use track::fuzzing;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 

@@ -38,6 +38,8 @@ mod dispatch;
 mod engine;
 mod fault;
 mod figures;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gate;
 mod head;
 mod inbox;

@@ -192,6 +192,12 @@ impl Lines<'_> {
 }
 
 impl CheckedLines {
+    /// What they are to be stored as.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn drafts(&self) -> &[Draft] {
+        &self.drafts
+    }
+
     /// How many lines are to be stored.
     #[must_use]
     pub fn stored(&self) -> usize {

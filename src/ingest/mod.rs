@@ -9,6 +9,8 @@
 //! [`Batch::submit`] and [`CheckedLines::submit`], which hand over to the store's writer.
 //! Must not know HTTP: the caller takes parameters apart and turns a [`Reject`] into an answer.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod lines;
 mod mend;
 mod payload;

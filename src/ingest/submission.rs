@@ -144,6 +144,12 @@ impl Batch {
         self.drafts.len()
     }
 
+    /// What it is to be stored as.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn drafts(&self) -> &[Draft] {
+        &self.drafts
+    }
+
     /// Whether it has none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

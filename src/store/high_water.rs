@@ -112,13 +112,13 @@ impl HighWater {
     }
 }
 
-fn line(seq: Seq, step: u64) -> String {
+pub(super) fn line(seq: Seq, step: u64) -> String {
     let said = format!("{seq:020} {step:020}");
     format!("{said} {:08x}\n", crc32fast::hash(said.as_bytes()))
 }
 
 /// What whole lines say at the most; nothing, if a power cut left none.
-fn read(bytes: &[u8]) -> (Seq, u64) {
+pub(super) fn read(bytes: &[u8]) -> (Seq, u64) {
     // The first format was the bare number.
     if let Some(seq) = std::str::from_utf8(bytes).ok().and_then(|text| text.trim().parse().ok()) {
         return (seq, 0);

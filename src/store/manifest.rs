@@ -317,7 +317,7 @@ impl Edit {
     }
 }
 
-fn decode_summary(key: &IVec, value: &IVec) -> Result<Summary, Malformed> {
+pub(super) fn decode_summary(key: &IVec, value: &IVec) -> Result<Summary, Malformed> {
     let mut input = open_as(FORMAT, key, value)?;
     let crc = |n: u64| u32::try_from(n).map_err(|_| Malformed("a checksum is too large"));
     let (account, first_seq, last_seq) = (AccountId(input.u64()?), input.u64()?, input.u64()?);

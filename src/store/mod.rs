@@ -65,6 +65,8 @@ mod fatal;
 mod fault;
 mod figures;
 mod flush;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod high_water;
 mod holes;
 mod hot;

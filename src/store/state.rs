@@ -448,7 +448,7 @@ fn encode_mark(applied: Seq) -> Vec<u8> {
     seal(MARK, |out| put_u64(out, applied))
 }
 
-fn encode_user(key: &[u8], user: &User, text: &str) -> Vec<u8> {
+pub(super) fn encode_user(key: &[u8], user: &User, text: &str) -> Vec<u8> {
     seal(key, |out| {
         put_date(out, user.created_at);
         put_date(out, user.updated_at);
@@ -456,7 +456,7 @@ fn encode_user(key: &[u8], user: &User, text: &str) -> Vec<u8> {
     })
 }
 
-fn decode_user(key: &[u8], value: &[u8]) -> Result<User, Error> {
+pub(super) fn decode_user(key: &[u8], value: &[u8]) -> Result<User, Error> {
     let decode = || {
         let mut input = open(key, value)?;
         let (created_at, updated_at) = (input.date()?, input.date()?);
@@ -468,7 +468,7 @@ fn decode_user(key: &[u8], value: &[u8]) -> Result<User, Error> {
     decode().map_err(|error| damaged(key, error))
 }
 
-fn encode_account(key: &[u8], account: &Account) -> Vec<u8> {
+pub(super) fn encode_account(key: &[u8], account: &Account) -> Vec<u8> {
     // What an account had before it could have a retention, or sites, is written as it was then.
     let format = match (&account.retention_days, &account.sites) {
         (None, None) => FORMAT,
@@ -488,7 +488,7 @@ fn encode_account(key: &[u8], account: &Account) -> Vec<u8> {
     })
 }
 
-fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, Malformed> {
+pub(super) fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, Malformed> {
     let id = key.get(1..).and_then(|id| id.try_into().ok()).ok_or(Malformed("its key is odd"))?;
     let format = value.first().copied().unwrap_or_default().clamp(FORMAT, FORMAT_SITES);
     let mut input = open_as(format, key, value)?;
@@ -513,7 +513,7 @@ fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, Malformed> {
     Ok(account)
 }
 
-fn encode_import(key: &[u8], progress: &Progress) -> Vec<u8> {
+pub(super) fn encode_import(key: &[u8], progress: &Progress) -> Vec<u8> {
     seal(key, |out| {
         out.push(u8::from(progress.users));
         put_u64(out, progress.lines);
@@ -521,7 +521,7 @@ fn encode_import(key: &[u8], progress: &Progress) -> Vec<u8> {
     })
 }
 
-fn decode_import(key: &[u8], value: &[u8]) -> Result<Progress, Malformed> {
+pub(super) fn decode_import(key: &[u8], value: &[u8]) -> Result<Progress, Malformed> {
     let import = key.get(9..).and_then(|key| key.try_into().ok());
     let import = import.map(u64::from_be_bytes).ok_or(Malformed("its key is odd"))?;
     let mut input = open(key, value)?;

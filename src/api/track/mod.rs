@@ -5,6 +5,8 @@
 //! can say, the query says first, then the form.
 
 mod body;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod manner;
 mod preflight;
 mod site;

@@ -137,7 +137,7 @@ impl Chunk {
     ///
     /// # Errors
     /// Those of `from`, an end that wasn't announced, and what is no chunk or beyond the bounds.
-    pub(super) fn read_from(
+    pub(crate) fn read_from(
         from: &mut dyn BufRead,
         bounds: ChunkBounds,
     ) -> io::Result<Option<Chunk>> {

@@ -31,6 +31,8 @@
 
 mod decode;
 mod footer;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod guard;
 mod keys;
 mod reader;

@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use crc32fast::Hasher;
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int64Type};
 use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 
 use super::footer::{self, Entry};
@@ -64,10 +65,19 @@ impl<W: Write> SegmentWriter<W> {
         name: &str,
         effort: Effort,
     ) -> Result<SegmentWriter<W>, SegmentError> {
+        SegmentWriter::with_properties(out, account, name, properties(effort)?)
+    }
+
+    pub(super) fn with_properties(
+        out: W,
+        account: AccountId,
+        name: &str,
+        properties: WriterProperties,
+    ) -> Result<SegmentWriter<W>, SegmentError> {
         let file = SerializedFileWriter::new(
             Held::default(),
             schema("record", &COLUMNS)?,
-            Arc::new(properties(effort)?),
+            Arc::new(properties),
         )
         .map_err(refused)?;
         Ok(SegmentWriter {

@@ -1,0 +1,240 @@
+//! What any bytes at rest have to keep to: they are refused, or what they say is written as it was read.
+//!
+//! Checksums are made right here, since no change of a byte would come behind one.
+
+use sha2::{Digest as _, Sha256};
+use sled::IVec;
+
+use super::Draft;
+use super::batch::{BatchView, ENTRY_BYTES_MAX, EncodedBatch, decode_record, encode_record};
+use super::codec::{Input, seal_as};
+use super::holes::Holes;
+use super::{backup, high_water, manifest, once, state};
+use crate::model::limits::{ATTRIBUTES_MAX, CONTEXT_BYTES_MAX, DEPTH_MAX, TYPE_BYTES_MAX};
+use crate::model::record::{Event, Keyed, UserPatch};
+use crate::model::{Change, Date, Id, Record, Seq, json};
+
+/// Formats of values that there are, and one that there isn't.
+const FORMATS: u8 = 4;
+
+/// The record that a call's draft becomes, which is within all bounds.
+pub(crate) fn stored(draft: &Draft) -> Record<'_> {
+    let bytes = &draft.encoded;
+    assert!(bytes.len() + 32 <= ENTRY_BYTES_MAX, "{} bytes", bytes.len());
+    let record = decode_record(bytes).expect("it can be read");
+    assert_eq!(&encode_record(&record), bytes);
+    let (id, attributes, context) = match record.change {
+        Change::Event(Event { kind, user_id, attributes, context, .. }) => {
+            assert!((1..=TYPE_BYTES_MAX).contains(&kind.len()), "{kind}");
+            (user_id, attributes, context)
+        }
+        Change::User(UserPatch { id, patch, context, .. }) => (Some(id), patch, context),
+        _ => return record,
+    };
+    assert!(id.is_none_or(|id| Id::new(id).is_ok()), "{id:?}");
+    let object = json::parse_object(attributes, DEPTH_MAX).expect("an object");
+    assert!(object.len() <= ATTRIBUTES_MAX);
+    assert_eq!(json::to_text(&object), attributes);
+    assert!(context.is_none_or(|context| context.len() <= CONTEXT_BYTES_MAX));
+    record
+}
+
+/// Takes bytes for what is at rest; the first says for what.
+pub(crate) fn at_rest(bytes: &[u8]) {
+    let Some((what, bytes)) = bytes.split_first() else { return };
+    match what % 6 {
+        0 => record(bytes),
+        1 => batch(bytes),
+        2 => value(bytes),
+        3 => noted(bytes),
+        4 => holes(bytes),
+        _ => backed_up(bytes),
+    }
+}
+
+fn record(bytes: &[u8]) {
+    if let Ok(record) = decode_record(bytes) {
+        let again = encode_record(&record);
+        assert_eq!(decode_record(&again), Ok(record));
+    }
+}
+
+fn batch(bytes: &[u8]) {
+    let _ = BatchView::decode(1, bytes).map(|view| view.records().count());
+    for first_seq in [1, Seq::MAX - 1] {
+        // The format and the checksum, in front of what stands for itself.
+        let sealed = seal_as(1, &first_seq.to_be_bytes(), |out| out.extend_from_slice(bytes));
+        let Ok(view) = BatchView::decode(first_seq, &sealed) else { continue };
+        let Ok(records) = view.records().collect::<Result<Vec<_>, _>>() else { continue };
+        let texts: Vec<_> = records.iter().map(|(_, record)| encode_record(record)).collect();
+        let again = EncodedBatch::of(first_seq, texts.iter().map(Vec::as_slice));
+        let view = BatchView::decode(first_seq, again.bytes()).expect("it was just written");
+        assert_eq!(view.records().collect::<Result<Vec<_>, _>>(), Ok(records));
+    }
+}
+
+/// A value of the state or of the manifest: the length of its key, its format, its key, and the rest.
+fn value(bytes: &[u8]) {
+    let [length, format, rest @ ..] = bytes else { return };
+    let Some((key, body)) = rest.split_at_checked(usize::from(*length) % 40) else { return };
+    let value = seal_as(format % FORMATS, key, |out| out.extend_from_slice(body));
+    if let Ok(user) = state::decode_user(key, &value) {
+        let text = json::to_text(&user.attributes);
+        let again = state::encode_user(key, &user, &text);
+        assert_eq!(state::decode_user(key, &again).ok(), Some(user));
+    }
+    if let Ok(account) = state::decode_account(key, &value) {
+        let again = state::encode_account(key, &account);
+        assert_eq!(state::decode_account(key, &again), Ok(account));
+    }
+    if let Ok(progress) = state::decode_import(key, &value) {
+        let again = state::encode_import(key, &progress);
+        assert_eq!(state::decode_import(key, &again), Ok(progress));
+    }
+    if let Ok(stored) = once::decode(key, &value) {
+        let keyed = Keyed { key: crate::model::erasure::Digest([0; 16]), count: stored.count };
+        let again = once::encode(key, keyed, stored.first_seq, stored.received_at);
+        assert_eq!(once::decode(key, &again), Ok(stored));
+        let _ = stored.is_in_force(Date::from_millis(0));
+    }
+    let _ = manifest::decode_summary(&IVec::from(key), &IVec::from(value));
+}
+
+fn noted(bytes: &[u8]) {
+    let (seq, step) = high_water::read(bytes);
+    assert_eq!(high_water::read(high_water::line(seq, step).as_bytes()), (seq, step));
+}
+
+fn holes(bytes: &[u8]) {
+    if let Ok(holes) = Holes::decode(&mut Input(bytes)) {
+        let mut again = Vec::new();
+        holes.encode(&mut again);
+        let again = Holes::decode(&mut Input(&again)).expect("it was just written");
+        assert_eq!(again.ranges(), holes.ranges());
+        let _ = (holes.count(), holes.first());
+    }
+}
+
+/// Sections of a backup: of each its kind, its length in two bytes, and what is in it.
+fn backed_up(bytes: &[u8]) {
+    let _ = backup::check(bytes);
+    let mut whole = b"triggerly backup 1\n".to_vec();
+    let mut section = |kind: u8, body: &[u8]| {
+        let start = whole.len();
+        whole.push(kind);
+        whole.extend_from_slice(&(body.len() as u64).to_le_bytes());
+        whole.extend_from_slice(body);
+        let crc = crc32fast::hash(&whole[start..]);
+        whole.extend_from_slice(&crc.to_le_bytes());
+    };
+    let mut rest = bytes;
+    while let [kind, low, high, after @ ..] = rest {
+        let length = usize::from(u16::from_le_bytes([*low, *high])).min(after.len());
+        section(*kind, &after[..length]);
+        rest = &after[length..];
+    }
+    let hash = Sha256::digest(&whole);
+    let start = whole.len();
+    whole.extend_from_slice(b"E\x20\0\0\0\0\0\0\0");
+    whole.extend_from_slice(&hash);
+    let crc = crc32fast::hash(&whole[start..]);
+    whole.extend_from_slice(&crc.to_le_bytes());
+    if let Ok(held) = backup::check(&*whole) {
+        assert_eq!(held.bytes, whole.len() as u64);
+    }
+}
+
+/// What lies in a store, for each kind of it.
+pub(crate) fn seeds() -> Vec<Vec<u8>> {
+    use crate::model::erasure::{Digest, Scope};
+    use crate::model::record::Progress;
+    use crate::model::{AccountId, ApiToken, SecretHash, Via};
+
+    let account = AccountId(7);
+    let event = Event {
+        account,
+        via: Via::Public,
+        kind: "view",
+        user_id: Some("zoe"),
+        date: Date::from_millis(-5),
+        attributes: r#"{"n":1.0}"#,
+        context: Some(r#"{"os":"Linux"}"#),
+    };
+    let (via, id, patch) = (Via::Import, "zoe", r#"{"plan":null}"#);
+    let digest = Some(Digest([1; 16]));
+    let (from, to) = (Some(Date::from_millis(1)), Some(Date::from_millis(2)));
+    let scope = Scope::Events { kind: digest, user_id: digest, from, to };
+    let progress = Progress { import: 3, users: true, lines: 300, digest: [4; 16] };
+    let (api_token, secret_hash) = (ApiToken([5; 16]), SecretHash([6; 32]));
+    let changes = [
+        Change::Event(event),
+        Change::Event(Event { user_id: None, context: None, ..event }),
+        Change::User(UserPatch { account, via, id, patch, context: None }),
+        Change::User(UserPatch { account, via, id, patch, context: event.context }),
+        Change::AccountMade { name: "shop", api_token, secret_hash },
+        Change::AccountRotated { account, api_token: Some(api_token), secret_hash: None },
+        Change::RetentionSet { account, days: Some(30) },
+        Change::SitesSet { account, sites: Some("*.a.example") },
+        Change::Erased { account, scope },
+        Change::Erased { account, scope: Scope::User(Digest([2; 16])) },
+        Change::Erased { account, scope: Scope::Expired { before: Date::from_millis(9) } },
+        Change::Imported { account, progress },
+    ];
+    let received_at = Date::from_millis(1_700_000_000_000);
+    let keyed = Some(Keyed { key: Digest([8; 16]), count: 2 });
+    let encode = |(n, change): (usize, &Change<'_>)| {
+        let keyed = keyed.filter(|_| n % 3 == 0);
+        encode_record(&Record { received_at, keyed, change: *change })
+    };
+    let records: Vec<Vec<u8>> = changes.iter().enumerate().map(encode).collect();
+    let of = |what: u8, body: &[u8]| [&[what][..], body].concat();
+    let mut seeds: Vec<_> = records.iter().map(|record| of(0, record)).collect();
+    let batch = EncodedBatch::of(1, records.iter().map(Vec::as_slice));
+    seeds.push(of(1, batch.bytes()));
+    seeds.push(of(1, &batch.bytes()[5..]));
+    // Without the format and the checksum that are made here.
+    let mut value = |format: u8, key: &[u8], sealed: &[u8]| {
+        seeds.push([&[2, key.len() as u8, format], key, &sealed[5..]].concat());
+    };
+    let key = state::user_key(account, "zoe");
+    let user = crate::model::User::new(received_at);
+    value(1, &key, &state::encode_user(&key, &user, patch));
+    let key = state::import_key(account, Some(3));
+    value(1, &key, &state::encode_import(&key, &progress));
+    let key = [b"a", &7_u64.to_be_bytes()[..]].concat();
+    for (format, retention_days, sites) in
+        [(1, None, None), (2, Some(30), None), (3, None, Some("a.example"))]
+    {
+        let account = crate::model::Account {
+            id: account,
+            name: crate::model::AccountName::new("shop").expect("a name"),
+            api_token,
+            secret_hash,
+            created_at: received_at,
+            retention_days,
+            sites: sites.and_then(|sites| crate::model::Sites::parse(sites).ok()),
+        };
+        value(format, &key, &state::encode_account(&key, &account));
+    }
+    let key = once::row_key(received_at, Digest([8; 16]));
+    let keyed = Keyed { key: Digest([8; 16]), count: 2 };
+    value(1, &key, &once::encode(&key, keyed, 5, received_at));
+    let summary =
+        seal_as(1, b"s", |out| out.extend_from_slice(&[7, 1, 9, 3, 4, 99, 5, 20, 6, 1, 2, 4]));
+    value(1, b"s", &summary);
+    seeds.push(of(3, high_water::line(70, 7).repeat(2).as_bytes()));
+    seeds.push(of(3, b"77\n"));
+    seeds.push(of(4, &[2, 1, 3, 5, 0]));
+    let mut backup = Vec::new();
+    let mut section = |kind: u8, body: &[u8]| {
+        backup.push(kind);
+        backup.extend_from_slice(&(body.len() as u16).to_le_bytes());
+        backup.extend_from_slice(body);
+    };
+    section(b'H', &[12_u64, 1, 4].map(u64::to_le_bytes).concat());
+    section(b'M', b"\x01pvalue");
+    section(b'B', &[&1_u64.to_be_bytes()[..], batch.bytes()].concat());
+    section(b'S', b"\x0f7-1-9-3.parquetPAR1");
+    seeds.push(of(5, &backup));
+    seeds
+}
