@@ -173,7 +173,7 @@ impl Handler for Api {
         if let Some(reject) = self.turned_away(&request, &route) {
             return match route {
                 Route::Track(_) => {
-                    let token = request.query().get("api_token");
+                    let token = request.query().get("api_token").filter(|token| !token.is_empty());
                     let token = token.as_deref().or_else(|| bearer(&request));
                     if let Ok(principal) = self.principal(token, "") {
                         answer.belongs_to(principal.account);

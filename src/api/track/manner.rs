@@ -40,13 +40,15 @@ impl Manner {
         })
     }
 
+    /// It is not; scripts of a page may see when to try again, and why.
     pub(super) fn refused(&self, reject: &Reject) -> Response {
-        self.dress(if self.image {
+        let refused = self.dress(if self.image {
             let pixel = pixel(reject.code.status());
             answer::with_hints(pixel, reject).with_header("X-Triggerly-Error", reject.code.name())
         } else {
             answer::problem(reject)
-        })
+        });
+        refused.with_header("Access-Control-Expose-Headers", "Retry-After, X-Triggerly-Error")
     }
 
     /// Lets pages of every origin see the answer, cookies or not (Fetch standard, CORS protocol).
