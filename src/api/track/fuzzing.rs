@@ -7,6 +7,7 @@ use flate2::write::GzEncoder;
 use percent_encoding::{CONTROLS, percent_encode};
 
 use super::{Call, Manner, preflight, site};
+use crate::context::Headers;
 use crate::http::{Method, Request, Response};
 use crate::ingest::{self, Batch, Kind, Lines, Payload, Reject, Submission};
 use crate::model::limits::BATCH_OBJECTS_MAX;
@@ -36,9 +37,9 @@ pub(crate) fn tracking(bytes: &[u8]) {
         assert!(reject.detail.len() <= DETAIL_BYTES_MAX, "{reject}");
         answered(&manner.refused(&reject));
     };
-    if let Err(refused) =
-        site::check(&request, manner.image, Some(|host: &str| host == "a.example"))
-    {
+    let headers = Headers::read(|name| request.header(name));
+    let own = Some(|host: &str| host == "a.example");
+    if let Err(refused) = site::check(&headers, manner.image, own) {
         reject(refused);
     }
     if let Err(refused) = call.idempotency_key() {
