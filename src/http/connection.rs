@@ -297,9 +297,13 @@ impl Connection {
     /// When it could make room for another, and how readily: one that was never served first, then the
     /// one that has been quiet the longest. `None` while something is under way.
     pub fn quiet_since(&self) -> Option<(bool, Instant)> {
-        let is_quiet = self.line.is_empty() && self.written == self.out.len();
         let since = if self.served { self.active_at } else { self.opened_at };
-        is_quiet.then_some((self.served, since))
+        (!self.owes()).then_some((self.served, since))
+    }
+
+    /// Whether anything of an answer has not left yet.
+    pub fn owes(&self) -> bool {
+        self.written < self.out.len() || !self.line.is_empty()
     }
 
     fn unread_bytes(&self) -> usize {

@@ -213,12 +213,12 @@ impl Gate {
         let Some(connection) = self.connections.remove(&id) else { return };
         match going {
             Going::Cut(why) => self.dispatch.figures.cut(why),
-            Going::Broken => {
-                self.dispatch.figures.cut(Cut::Broken);
-                // Closed now, it is reset.
-                let _ = set_socket_linger(&connection, Some(Duration::ZERO));
-            }
+            Going::Broken => self.dispatch.figures.cut(Cut::Broken),
             Going::On | Going::Over => {}
+        }
+        if going == Going::Broken || (matches!(going, Going::Cut(_)) && connection.owes()) {
+            // Closed now, it is reset: a body that ends with the connection would pass for whole otherwise.
+            let _ = set_socket_linger(&connection, Some(Duration::ZERO));
         }
         self.dispatch.recount(connection.held_bytes, 0);
         self.shares.leave(connection.peer());
