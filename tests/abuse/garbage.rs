@@ -141,7 +141,6 @@ fn other_protocols() {
 #[test]
 #[ignore = "takes its time: with all of the battery, in release"]
 fn random_bytes() {
-    let mut random = Random::new();
     const PARTS: &[&str] = &[
         "GET ",
         "POST ",
@@ -172,6 +171,7 @@ fn random_bytes() {
         "9999999999",
     ];
     beside("random bytes", IMPATIENT, |server| {
+        let mut random = Random::new();
         let mut fates = std::collections::BTreeMap::<String, usize>::new();
         for_a_while(|_| {
             let scripts: Vec<_> = (0..200)
