@@ -9,7 +9,7 @@
 //!   in peace, or three times [`scene::P99_FLOOR`], whichever is more. What it is in peace is measured
 //!   before, and if it seems to be exceeded, once more after, in case the machine has got busier
 //!   meanwhile; the larger counts. A case that exceeds it is run again, twice at the most. That is what is shipped, so it holds for release builds (`cargo test
-//!   --release --test abuse -- --include-ignored`); in debug ones, half a second is allowed at any rate;
+//!   --release --test abuse -- --include-ignored`); in debug ones, two seconds are allowed at any rate;
 //! - no good call fails, and no new connection waits longer than [`scene::NEWCOMER_MAX`];
 //! - `/healthz` answers 200 within 100 ms right after;
 //! - the process is the same, none of its threads has panicked, and within a bounded time its memory

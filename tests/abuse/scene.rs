@@ -210,7 +210,7 @@ fn bound(calm: Duration) -> Duration {
     let bound = 3 * calm.max(P99_FLOOR);
     // Attackers are as fast as ever, and such a build ten times as slow: what is left of the rule is that
     // nobody is kept waiting for long.
-    if IS_MEASURED { bound } else { bound.max(Duration::from_millis(500)) }
+    if IS_MEASURED { bound } else { bound.max(Duration::from_secs(2)) }
 }
 
 /// Everything that was acknowledged is there once, and nothing of attackers that was not sent whole.
