@@ -18,6 +18,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::query::Params;
 use super::{Api, Reply, answer};
+use crate::context;
 use crate::http::{Method, Request, Response};
 use crate::ingest::{Code, Reject};
 use crate::jobs::Room;
@@ -320,6 +321,13 @@ impl Desk {
             _ => None,
         })?;
         let (interval, interval_millis) = interval.unwrap_or(("day", 86_400_000));
+        let bots =
+            params.read("bots", "`1`, or `0` which means the same as none", |text| match text {
+                "1" => Some(true),
+                "0" => Some(false),
+                _ => None,
+            })?;
+        let with_bots = bots.unwrap_or(false);
         let filter = params.filter(self.account)?;
         let mut rows: BTreeMap<(i64, String), Tally> = BTreeMap::new();
         let mut all = Tally::default();
@@ -328,6 +336,7 @@ impl Desk {
         let missing = self.walk(&selection, Order::Ascending, &mut |_, record| {
             if let Change::Event(event) = record.change
                 && filter.wants(&event)
+                && (with_bots || !event.context.is_some_and(context::is_nobodys))
             {
                 let start = event.date.millis().div_euclid(interval_millis) * interval_millis;
                 all.add(event.user_id);

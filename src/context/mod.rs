@@ -113,6 +113,21 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
+/// Whether a call with this context was made by a bot, or ahead of time for somebody who may never look:
+/// counts leave such calls out.
+#[must_use]
+pub fn is_nobodys(context: &str) -> bool {
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default)]
+    struct Marks {
+        bot: bool,
+        prefetch: bool,
+    }
+    // One that was imported may be anything.
+    let marks: Marks = serde_json::from_str(context).unwrap_or_default();
+    marks.bot || marks.prefetch
+}
+
 /// Makes contexts, from any thread. Holds the day's salt, so a server has one.
 #[derive(Default)]
 pub struct Contexts {

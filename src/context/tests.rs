@@ -348,3 +348,19 @@ fn microseconds_a_context() {
         max(hostile)
     );
 }
+
+#[test]
+fn what_bots_and_browsers_by_themselves_do_is_nobodys() {
+    for (context, nobodys) in [
+        (r#"{"page":"https://a.example/","bot":true}"#, true),
+        (r#"{"prefetch":true}"#, true),
+        (r#"{"page":"https://a.example/?\"bot\":true"}"#, false),
+        (r#"{"browser":"Firefox"}"#, false),
+        (r#"{"bot":"yes"}"#, false),
+        (r#"{"bot":false,"visitor":1}"#, false),
+        ("[]", false),
+        ("", false),
+    ] {
+        assert_eq!(is_nobodys(context), nobodys, "{context}");
+    }
+}

@@ -243,3 +243,27 @@ fn visitors_are_told_apart_by_account_address_and_agent() {
     }
     assert_eq!(distinct.len(), 2 * clients.len());
 }
+
+/// What bots do, and browsers ahead of time, is kept and shown, and no part of counts unless it is asked for.
+#[test]
+fn counts_leave_bots_and_prefetches_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let target = server.target("events", r#"{"type":"view","user_id":"u"}"#);
+    for headers in [
+        vec![FIREFOX, REFERER],
+        vec![GOOGLEBOT, REFERER],
+        vec![FIREFOX, REFERER, ("Sec-Purpose", "prefetch")],
+        // No browser's call, so it can't be a bot's either.
+        vec![GOOGLEBOT],
+    ] {
+        assert_eq!(crate::support::request(server.address, "GET", &target, &headers).status, 200);
+    }
+    assert_eq!(server.all_events().len(), 4);
+    for (query, count) in [("", 2), ("?bots=0", 2), ("?bots=1", 4), ("?bots=", 2)] {
+        let stats = server.read(&format!("/v1/stats{query}")).json();
+        assert_eq!(stats["count"], json!(count), "{query}");
+        assert_eq!(stats["rows"][0]["count"], json!(count), "{query}");
+    }
+    assert_eq!(server.read("/v1/stats?bots=yes").code(), "invalid_parameter");
+}
