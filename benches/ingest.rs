@@ -1,7 +1,7 @@
-//! What a call costs, step by step: decoding it, merging it, making it durable, and all of that
-//! over HTTP.
+//! What a call costs, step by step: decoding it, merging it, what is asked of it first, making it durable,
+//! and all of that over HTTP.
 //!
-//! The first two need no disk. The others lie on the disk of the build, for in memory a flush is
+//! The first three need no disk. The others lie on the disk of the build, for in memory a flush is
 //! free; how long that disk takes is what they show most of.
 //!
 //! Without cargo's `--bench`, as under `cargo test --benches`, each runs once to show that it works.
@@ -12,6 +12,8 @@ mod load;
 mod support;
 
 use std::hint::black_box;
+use std::net::Ipv4Addr;
+use std::num::NonZeroU32;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -19,10 +21,12 @@ use criterion::{BatchSize, Criterion, SamplingMode, Throughput, criterion_group,
 use load::Load;
 use support::{Server, base64, escape};
 use tempfile::TempDir;
+use triggerly::context::{Contexts, Headers};
 use triggerly::ingest::{Batch, Kind, Payload, Submission};
 use triggerly::model::limits::DEPTH_MAX;
 use triggerly::model::record::Event;
 use triggerly::model::{AccountId, Date, Object, User, Via, json};
+use triggerly::rate::{self, Rates};
 use triggerly::store::{Done, Draft, Store, Writer};
 
 /// 120 bytes, as a pixel on a page sends them.
@@ -78,6 +82,39 @@ fn merge(criterion: &mut Criterion) {
             BatchSize::SmallInput,
         );
     });
+}
+
+/// What is asked of each call first: how often its address calls, and what its browser says of itself.
+fn door(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("door");
+    for addresses in [1_u32, 60_000, 600_000] {
+        let limits = rate::Limits { address: NonZeroU32::new(1_000_000), account: None };
+        let (rates, mut n) = (Rates::new(limits), 0);
+        group.bench_function(format!("rate, addresses: {addresses}"), |bencher| {
+            bencher.iter(|| {
+                n = (n + 1) % addresses;
+                rates.call(Ipv4Addr::from(0x0100_0000 + n).into())
+            });
+        });
+    }
+    let contexts = Contexts::default();
+    for agents in [1_u32, 100_000] {
+        let mut n = 0;
+        group.bench_function(format!("context, agents: {agents}"), |bencher| {
+            bencher.iter(|| {
+                n = (n + 1) % agents;
+                let agent = format!(
+                    "Mozilla/5.0 (X11; Linux x86_64; rv:{n}.0) Gecko/20100101 Firefox/{n}.0"
+                );
+                let headers = Headers {
+                    referer: Some("https://www.example.com/pricing"),
+                    user_agent: Some(&agent),
+                    ..Headers::default()
+                };
+                contexts.of(&headers, true, ACCOUNT, Ipv4Addr::LOCALHOST.into(), noon())
+            });
+        });
+    }
 }
 
 /// So many callers at once, each with one event, until the last of them is told that his is on disk.
@@ -152,5 +189,5 @@ fn folder() -> TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder on the build's disk")
 }
 
-criterion_group!(benches, decode, merge, commit, http);
+criterion_group!(benches, decode, merge, door, commit, http);
 criterion_main!(benches);

@@ -359,23 +359,4 @@ mod tests {
         });
         assert_eq!(sum, 1_000);
     }
-
-    #[test]
-    #[ignore = "a measurement, for a release build: --release -- --ignored --nocapture rate"]
-    fn nanoseconds_a_call() {
-        let limits = Limits { address: NonZeroU32::new(PER_SECOND_MAX), account: None };
-        let rates = Rates::new(limits);
-        for addresses in [1_u32, 1_000, 60_000, 600_000] {
-            let start = Instant::now();
-            let calls = 2_000_000_u32;
-            for n in 0..calls {
-                let _ = std::hint::black_box(
-                    rates.call(IpAddr::V4((0x0100_0000 + n % addresses).into())),
-                );
-            }
-            let each = start.elapsed().as_nanos() / u128::from(calls);
-            println!("{addresses} addresses: {each} ns a call");
-            assert!(each < 1_000);
-        }
-    }
 }

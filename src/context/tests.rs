@@ -1,5 +1,4 @@
 use std::sync::LazyLock;
-use std::time::Instant;
 
 use proptest::prelude::*;
 
@@ -312,41 +311,6 @@ proptest! {
             prop_assert!(allowed || !made.contains("192.0.2.77"), "{}", made);
         }
     }
-}
-
-#[test]
-#[ignore = "a measurement, for a release build: --release -- --ignored --nocapture context"]
-fn microseconds_a_context() {
-    let contexts = Contexts::default();
-    let micros = |agent: &str| {
-        let headers = Headers {
-            referer: Some("https://shop.example/tea"),
-            user_agent: Some(agent),
-            sec_ch_ua: Some(r#""Google Chrome";v="131", "Chromium";v="131", "Not_A Brand";v="24""#),
-            ..Headers::default()
-        };
-        let make = || contexts.of(&headers, true, AccountId(1), CLIENT, now());
-        make();
-        let (start, calls) = (Instant::now(), 200);
-        for _ in 0..calls {
-            std::hint::black_box(make());
-        }
-        start.elapsed().as_micros() as f64 / f64::from(calls)
-    };
-    let real: Vec<f64> = AGENTS
-        .trim()
-        .lines()
-        .filter_map(|line| line.split_once(" | "))
-        .map(|(_, agent)| micros(agent))
-        .collect();
-    let mean = real.iter().sum::<f64>() / real.len() as f64;
-    let max = |all: Vec<f64>| all.into_iter().fold(0.0, f64::max);
-    let hostile: Vec<f64> = hostile().iter().map(|agent| micros(agent)).collect();
-    println!(
-        "real: {mean:.1} on average, {:.1} at most; hostile: {:.1} at most",
-        max(real),
-        max(hostile)
-    );
 }
 
 #[test]

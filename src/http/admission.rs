@@ -1,5 +1,6 @@
 //! Who may connect: as many as there is room for, and no more of one address than its share.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
@@ -29,6 +30,11 @@ impl Shares {
         enters
     }
 
+    /// How many it has.
+    fn count(&self, peer: IpAddr) -> usize {
+        self.0.get(&net(peer)).copied().unwrap_or_default()
+    }
+
     /// Counts one less.
     pub fn leave(&mut self, peer: IpAddr) {
         let peer = net(peer);
@@ -49,7 +55,8 @@ fn net(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Connections that could make room, the readiest last.
+/// Connections that could make room, the readiest last: of those that were never served the ones of the address
+/// that has most, so that a flood pushes itself out; then whoever has been quiet the longest.
 #[derive(Default)]
 pub(super) struct Quiet {
     found: Vec<(u64, (bool, Instant))>,
@@ -58,13 +65,18 @@ pub(super) struct Quiet {
 
 impl Quiet {
     /// The one that is to make room for another, if any can.
-    pub fn next(&mut self, connections: &HashMap<u64, Connection>, now: Instant) -> Option<u64> {
+    pub fn next(
+        &mut self,
+        connections: &HashMap<u64, Connection>,
+        shares: &Shares,
+        now: Instant,
+    ) -> Option<u64> {
         if self.until.is_none_or(|until| now >= until) {
             self.found.clear();
         }
         for looked_again in [false, true] {
             if looked_again {
-                self.look_out(connections);
+                self.look_out(connections, shares);
                 self.until = Some(now + LOOKED_OUT_FOR);
             }
             while let Some((id, since)) = self.found.pop() {
@@ -77,15 +89,20 @@ impl Quiet {
         None
     }
 
-    fn look_out(&mut self, connections: &HashMap<u64, Connection>) {
-        let quiet = |(id, connection): (&u64, &Connection)| Some((*id, connection.quiet_since()?));
-        let found = &mut self.found;
-        *found = connections.iter().filter_map(quiet).collect();
+    fn look_out(&mut self, connections: &HashMap<u64, Connection>, shares: &Shares) {
+        let quiet = |(id, connection): (&u64, &Connection)| {
+            let (served, since) = connection.quiet_since()?;
+            let count = if served { 0 } else { shares.count(connection.peer()) };
+            Some(((served, Reverse(count), since), *id))
+        };
+        let mut found: Vec<_> = connections.iter().filter_map(quiet).collect();
         if found.len() > LOOKED_OUT {
-            found.select_nth_unstable_by_key(LOOKED_OUT, |(_, since)| *since);
+            found.select_nth_unstable(LOOKED_OUT);
             found.truncate(LOOKED_OUT);
         }
-        found.sort_unstable_by_key(|(_, since)| std::cmp::Reverse(*since));
+        found.sort_unstable_by_key(|readiness| Reverse(*readiness));
+        self.found =
+            found.into_iter().map(|((served, _, since), id)| (id, (served, since))).collect();
     }
 }
 
@@ -132,22 +149,25 @@ mod tests {
     fn the_one_that_never_asked_makes_room_first() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let begin = Instant::now();
-        let mut connections = HashMap::new();
+        let (mut connections, mut shares) = (HashMap::new(), Shares::default());
         for id in 0..200 {
             let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             drop(listener.accept().unwrap());
             let opened = begin + Duration::from_millis((id * 7) % 200);
-            let peer = Ipv4Addr::LOCALHOST.into();
+            // Every tenth is of somebody else.
+            let peer = IpAddr::from([127, 0, 0, if id % 10 == 0 { 2 } else { 1 }]);
+            shares.enter(peer, &Limits::default());
             connections.insert(id, Connection::new(id, socket, peer, opened));
         }
-        let mut quiet = Quiet::default();
-        let mut last = begin;
+        let (mut quiet, mut last) = (Quiet::default(), (IpAddr::from([127, 0, 0, 1]), begin));
         for _ in 0..200 {
-            let id = quiet.next(&connections, begin).expect("all are quiet");
-            let (served, since) = connections.remove(&id).unwrap().quiet_since().unwrap();
-            assert!(!served && since >= last, "the oldest first");
-            last = since;
+            let id = quiet.next(&connections, &shares, begin).expect("all are quiet");
+            let connection = connections.remove(&id).unwrap();
+            let (served, since) = connection.quiet_since().unwrap();
+            let this = (connection.peer(), since);
+            assert!(!served && this >= last, "those of whoever has most, the oldest first");
+            last = this;
         }
-        assert_eq!(quiet.next(&connections, begin), None);
+        assert_eq!(quiet.next(&connections, &shares, begin), None);
     }
 }

@@ -261,12 +261,13 @@ impl Gate {
             return;
         };
         let peer = peer.ip().to_canonical();
-        let is_full = self.connections.len() >= self.limits.connections_max;
-        if is_full && !self.make_room(now) {
-            return self.turn_away(&socket, Cut::Full);
-        }
         if !self.shares.enter(peer, &self.limits) {
             return self.turn_away(&socket, Cut::AddressShare);
+        }
+        let is_full = self.connections.len() >= self.limits.connections_max;
+        if is_full && !self.make_room(now) {
+            self.shares.leave(peer);
+            return self.turn_away(&socket, Cut::Full);
         }
         // An answer is written at once, so there is nothing to gather.
         let _ = set_tcp_nodelay(&socket, true);
@@ -292,9 +293,16 @@ impl Gate {
     }
 
     fn make_room(&mut self, now: Instant) -> bool {
-        let Some(id) = self.quiet.next(&self.connections, now) else { return false };
-        self.end(id, Going::Cut(Cut::Evicted));
-        true
+        while let Some(id) = self.quiet.next(&self.connections, &self.shares, now) {
+            // Many come at once in a flood, and this one may have asked for something meanwhile.
+            self.event(id, EventFlags::IN, now);
+            let Some(connection) = self.connections.get(&id) else { return true };
+            if connection.quiet_since().is_some() {
+                self.end(id, Going::Cut(Cut::Evicted));
+                return true;
+            }
+        }
+        false
     }
 
     fn pause_accepting(&mut self, now: Instant) {
