@@ -72,6 +72,8 @@ pub struct Wait {
 #[derive(Debug)]
 pub struct Rates<C: Clock = Steady> {
     addresses: Option<Limiter<IpAddr, C>>,
+    /// What an address may have at once.
+    address_burst: NonZeroU32,
     accounts: Option<Limiter<AccountId, C>>,
 }
 
@@ -88,9 +90,11 @@ impl<C: Clock + Clone> Rates<C> {
     #[must_use]
     pub fn with_clock(limits: Limits, clock: &C) -> Rates<C> {
         let address_quota = |rate| quota(rate, 1);
+        let burst = |rate| address_quota(rate).burst_size();
         let account_quota = |rate| quota(rate, ACCOUNT_BURST_MIN);
         Rates {
             addresses: limits.address.map(|rate| Limiter::new(address_quota(rate), clock)),
+            address_burst: limits.address.map_or(NonZeroU32::MIN, burst),
             accounts: limits.account.map(|rate| Limiter::new(account_quota(rate), clock)),
         }
     }
@@ -100,9 +104,18 @@ impl<C: Clock + Clone> Rates<C> {
     /// # Errors
     /// [`Wait`] if there is nothing left; then nothing is taken.
     pub fn call(&self, client: IpAddr) -> Result<(), Wait> {
-        match &self.addresses {
-            Some(addresses) if !is_loopback(client) => {
-                addresses.take(&neighbourhood(client), NonZeroU32::MIN)
+        self.calls(client, 1)
+    }
+
+    /// Takes so many calls out of it, all or none, for one that makes as much work; never more than it may have
+    /// at once.
+    ///
+    /// # Errors
+    /// [`Wait`] if that many aren't left; then nothing is taken.
+    pub fn calls(&self, client: IpAddr, count: u32) -> Result<(), Wait> {
+        match (&self.addresses, NonZeroU32::new(count)) {
+            (Some(addresses), Some(count)) if !is_loopback(client) => {
+                addresses.take(&neighbourhood(client), count.min(self.address_burst))
             }
             _ => Ok(()),
         }
@@ -287,6 +300,23 @@ mod tests {
         }
         clock.advance(Duration::from_secs(1_000));
         assert_eq!(passed(&rates, client, 100), 30, "no more than a burst is saved up");
+    }
+
+    #[test]
+    fn what_makes_more_work_counts_as_more_calls() {
+        let (rates, clock) = rates(3, 0);
+        let client = ip("192.0.2.1");
+        assert_eq!(rates.calls(client, 20), Ok(()));
+        assert!(rates.calls(client, 20).is_err());
+        assert_eq!(rates.calls(client, 10), Ok(()));
+        assert_eq!(
+            rates.calls(client, 1_000),
+            Err(Wait { seconds: 10 }),
+            "as much as fits at once"
+        );
+        clock.advance(Duration::from_secs(10));
+        assert_eq!(rates.calls(client, 1_000), Ok(()));
+        assert_eq!(rates.calls(ip("127.0.0.1"), u32::MAX), Ok(()));
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub const AGE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Bytes that are kept of why a call was refused.
 const DETAIL_BYTES_MAX: usize = 400;
 
+/// What the file is called until it is whole.
+const UNFINISHED: &str = "new";
+
 /// Bytes of the file; a longer one isn't ours.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -194,6 +197,8 @@ impl Refused {
         }
         self.changed.store(true, SeqCst);
         drop(rings);
+        // One that could not be written to its end may lie there too.
+        let _ = fs::remove_file(self.path.with_extension(UNFINISHED));
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
@@ -229,7 +234,7 @@ impl Refused {
     /// A crash leaves the file before or this one, or one that is cut short, which is read as far as it goes.
     fn write(&self, lines: &[Line]) -> io::Result<()> {
         // The name is one that the store takes away if it is left behind.
-        let fresh = self.path.with_extension("new");
+        let fresh = self.path.with_extension(UNFINISHED);
         let options =
             OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).to_owned();
         let mut file = BufWriter::new(options.open(&fresh)?);

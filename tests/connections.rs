@@ -346,3 +346,63 @@ fn a_client_that_never_reads_is_given_up() {
     }
     drop(sender.join().unwrap());
 }
+
+/// Sends now and then, and takes nothing: that is no sign of life as far as its answers go.
+#[test]
+fn a_client_that_sends_on_and_never_reads_is_given_up() {
+    use std::io::{ErrorKind, Write};
+    use std::time::{Duration, Instant};
+
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_with(dir.path(), &["--request-timeout", "1s"]);
+    let mut deaf: Vec<_> = (1..=20)
+        .map(|ahead| {
+            let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+            rustix::net::sockopt::set_socket_recv_buffer_size(&stream, 4096).unwrap();
+            let ask = "GET /openapi.json HTTP/1.1\r\nHost: test\r\n\r\n".repeat(ahead * 4);
+            stream.write_all(ask.as_bytes()).unwrap();
+            stream.write_all(b"GET /").unwrap();
+            stream
+        })
+        .collect();
+    let began = Instant::now();
+    while !deaf.is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(15), "{} are still there", deaf.len());
+        thread::sleep(Duration::from_millis(100));
+        deaf.retain_mut(|stream| match stream.write(b"x") {
+            Ok(_) => true,
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        });
+    }
+    assert_eq!(server.get("/healthz").status, 200);
+}
+
+/// What is large and the same for everybody is in memory once, however many ask for it and take nothing.
+#[test]
+fn asking_for_much_and_taking_nothing_takes_no_memory() {
+    use std::io::Write;
+
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start_with(dir.path(), &["--request-timeout", "5s"]);
+    let resident = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    };
+    assert_eq!(server.get("/openapi.json").status, 200);
+    let before = resident();
+    let ask = "GET /openapi.json HTTP/1.1\r\nHost: test\r\n\r\n".repeat(16);
+    let deaf: Vec<_> = (0..400)
+        .map(|_| {
+            let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+            stream.write_all(ask.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    for _ in 0..20 {
+        thread::sleep(std::time::Duration::from_millis(100));
+        assert_eq!(server.get("/healthz").status, 200);
+        let grown = resident().saturating_sub(before);
+        assert!(grown < 40, "{grown} MiB more for {} connections", deaf.len());
+    }
+}

@@ -10,6 +10,12 @@ use crate::ingest::{Code, Reject};
 use crate::model::{AccountId, Date};
 use crate::rate::{Limits, Rates, Wait};
 
+/// Bytes of a body that count as one call more.
+const BODY_BYTES_A_CALL: usize = 64 * 1024;
+
+/// Calls more that a packed body counts as: some kilobytes may unpack to 5 MiB, which takes 10 ms and more.
+const PACKED_CALLS: u32 = 20;
+
 /// Knows proxies, counts calls, makes contexts.
 pub struct Door {
     proxies: Proxies,
@@ -30,9 +36,13 @@ impl Door {
         self.proxies.client(request.peer, forwarded_for, request.header_lines("forwarded"))
     }
 
-    /// Counts a call of an address.
-    pub(super) fn call(&self, client: IpAddr) -> Result<(), Reject> {
-        self.rates.call(client).map_err(|wait| limited(wait, "this address makes"))
+    /// Counts a call of an address, by the work that it may make: a large body, and one that is packed, count as
+    /// several calls, before anything is made of them.
+    pub(super) fn call(&self, client: IpAddr, request: &Request) -> Result<(), Reject> {
+        let packed = request.header("content-encoding").map_or(0, |_| PACKED_CALLS);
+        let large = request.body().len() / BODY_BYTES_A_CALL;
+        let calls = u32::try_from(large).unwrap_or(u32::MAX).saturating_add(1 + packed);
+        self.rates.calls(client, calls).map_err(|wait| limited(wait, "this address makes"))
     }
 
     /// Counts what a call has for an account.

@@ -288,7 +288,8 @@ impl Api {
     fn turned_away(&self, request: &Request, route: &Route) -> Option<Reject> {
         // Who watches the server has to be told whatever else comes from there.
         let is_counted = *route != Route::Health;
-        let counted = if is_counted { self.door.call(self.door.client(request)) } else { Ok(()) };
+        let counted =
+            if is_counted { self.door.call(self.door.client(request), request) } else { Ok(()) };
         counted.err().or_else(|| too_large(request))
     }
 

@@ -66,7 +66,8 @@ pub(super) struct Back {
 
 impl Reply for Back {
     fn send(self: Box<Self>, response: &Response) {
-        self.mailbox.put(Mail::Answer { to: self.to, bytes: response.to_bytes(self.framing) });
+        let (bytes, behind) = response.to_parts(self.framing);
+        self.mailbox.put(Mail::Answer { to: self.to, bytes, behind });
     }
 
     fn stream(self: Box<Self>, stream: Stream, run: Box<dyn FnOnce(Job) + Send>) {

@@ -13,6 +13,7 @@ use super::figures::{Cut, add};
 use super::inbox::{Inbox, Next};
 use super::limits::{LINGER, Limits, PIPELINED_MAX, STREAM_SILENCE_MAX, UNREAD_BYTES_MAX};
 use super::line::{Line, Pulled};
+use super::out::Out;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -46,14 +47,15 @@ pub(super) struct Connection {
     stage: Stage,
     inbox: Inbox,
     line: Line,
-    out: Vec<u8>,
-    written: usize,
+    out: Out,
     /// The client has said that it sends no more.
     heard_end: bool,
     served: bool,
     opened_at: Instant,
     /// When it last sent or took anything.
     active_at: Instant,
+    /// When it last took some of an answer, or the answer became ready.
+    taken_at: Instant,
     /// When the request that isn't whole began.
     begun_at: Option<Instant>,
     /// What the kernel was asked to tell.
@@ -71,12 +73,12 @@ impl Connection {
             stage: Stage::Open,
             inbox: Inbox::default(),
             line: Line::default(),
-            out: Vec::new(),
-            written: 0,
+            out: Out::default(),
             heard_end: false,
             served: false,
             opened_at: now,
             active_at: now,
+            taken_at: now,
             begun_at: None,
             interest: EventFlags::empty(),
             held_bytes: 0,
@@ -137,8 +139,9 @@ impl Connection {
                     if self.heard_end {
                         return self.hear_end(dispatch);
                     }
-                    if self.inbox.take_continue() && self.line.is_empty() {
-                        self.out.extend_from_slice(CONTINUE);
+                    // While answers are to come, it is no time for one that isn't.
+                    if self.line.is_empty() && self.out.len() == 0 && self.inbox.take_continue() {
+                        self.out.put(CONTINUE.to_vec(), b"");
                     }
                     let has_begun = self.inbox.has_begun();
                     self.begun_at = has_begun.then(|| begun_at.unwrap_or(now));
@@ -156,7 +159,7 @@ impl Connection {
                     let number = self.line.enter(head.is_last);
                     let bytes = dispatch.forward(self.id, number, self.peer, &head, body);
                     if let Some(bytes) = bytes {
-                        self.line.answer(number, bytes);
+                        self.line.answer(number, bytes, b"");
                     }
                 }
                 Next::Fault(fault, head) => {
@@ -187,21 +190,18 @@ impl Connection {
     /// The last answer.
     fn end_with(&mut self, bytes: Vec<u8>) {
         let number = self.line.enter(true);
-        self.line.answer(number, bytes);
+        self.line.answer(number, bytes, b"");
         self.stage = Stage::Ending { lingers: true };
         self.begun_at = None;
     }
 
     /// Sends what may leave, as far as the client takes it.
     fn send(&mut self, dispatch: &Dispatch, now: Instant) -> Going {
-        // Whatever of it is still to be taken is of no use.
-        if self.line.is_broken() {
-            return Going::Broken;
-        }
         loop {
-            if self.written == self.out.len() {
-                self.written = 0;
+            if self.out.len() == 0 {
+                // Most connections are idle.
                 self.out.clear();
+                self.taken_at = now;
                 match self.line.pull(&mut self.out, UNREAD_BYTES_MAX) {
                     Pulled::Broken => return Going::Broken,
                     Pulled::Last if self.stage == Stage::Open => {
@@ -209,20 +209,21 @@ impl Connection {
                     }
                     Pulled::Last | Pulled::Some => {}
                 }
-                if self.out.is_empty() {
-                    // Most connections are idle.
-                    self.out = Vec::new();
+                if self.out.len() == 0 {
                     return self.end_if_done(now);
                 }
             }
-            match (&self.socket).write(&self.out[self.written..]) {
+            match (&self.socket).write(self.out.rest()) {
                 Ok(bytes) => {
                     add(&dispatch.figures.sent_bytes, bytes as u64);
-                    self.written += bytes;
-                    self.active_at = now;
+                    self.out.written(bytes);
+                    (self.active_at, self.taken_at) = (now, now);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Going::On,
+                // What is still to be taken of one that broke off is of no use.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    return if self.line.is_broken() { Going::Broken } else { Going::On };
+                }
                 Err(_) => return Going::Over,
             }
         }
@@ -247,26 +248,29 @@ impl Connection {
 
     /// What is due by now.
     pub fn look(&mut self, limits: &Limits, dispatch: &mut Dispatch, now: Instant) -> Going {
-        let silence = now.saturating_duration_since(self.active_at);
-        let is_longer = |longest: Duration| silence > longest;
+        let is_longer =
+            |since: Instant, longest: Duration| now.saturating_duration_since(since) > longest;
         if let Stage::Lingering(until) = self.stage {
             return if now >= until { Going::Over } else { Going::On };
         }
-        if self.written < self.out.len() {
-            let longest =
-                if self.line.is_streaming() { STREAM_SILENCE_MAX } else { limits.request_timeout };
-            return if is_longer(longest) { Going::Cut(Cut::Unread) } else { Going::On };
+        if self.out.len() > 0 {
+            let is_streaming = self.line.is_streaming();
+            let longest = if is_streaming { STREAM_SILENCE_MAX } else { limits.request_timeout };
+            if is_longer(self.taken_at, longest) {
+                return Going::Cut(Cut::Unread);
+            }
         }
-        if self
-            .begun_at
-            .is_some_and(|at| now.saturating_duration_since(at) > limits.request_timeout)
-        {
+        if self.begun_at.is_some_and(|at| is_longer(at, limits.request_timeout)) {
             self.refuse(Fault::Late, dispatch);
             return self.advance(dispatch, now);
         }
-        let is_idle = self.line.is_empty() && self.begun_at.is_none();
         let longest = if self.served { limits.keep_alive } else { limits.request_timeout };
-        if is_idle && is_longer(longest) { Going::Cut(Cut::Idle) } else { Going::On }
+        let is_idle = !self.owes() && self.begun_at.is_none();
+        if is_idle && is_longer(self.active_at, longest) {
+            Going::Cut(Cut::Idle)
+        } else {
+            Going::On
+        }
     }
 
     /// The server ends: takes no more requests.
@@ -290,7 +294,7 @@ impl Connection {
             Stage::Ending { .. } => false,
         };
         wanted.set(EventFlags::IN, reads && !self.heard_end);
-        wanted.set(EventFlags::OUT, self.written < self.out.len());
+        wanted.set(EventFlags::OUT, self.out.len() > 0);
         wanted
     }
 
@@ -303,16 +307,16 @@ impl Connection {
 
     /// Whether anything of an answer has not left yet.
     pub fn owes(&self) -> bool {
-        self.written < self.out.len() || !self.line.is_empty()
+        self.out.len() > 0 || !self.line.is_empty()
     }
 
     fn unread_bytes(&self) -> usize {
-        self.out.len() - self.written + self.line.held_bytes()
+        self.out.len() + self.line.held_bytes()
     }
 
     /// Bytes that it holds.
     pub fn held_now(&self) -> usize {
-        self.inbox.held_bytes() + self.out.capacity() + self.line.held_bytes()
+        self.inbox.held_bytes() + self.out.held_bytes() + self.line.held_bytes()
     }
 }
 

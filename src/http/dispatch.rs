@@ -91,6 +91,11 @@ impl Dispatch {
         self.refusal(fault, head).to_bytes(framing)
     }
 
+    /// What a request is answered that the engine has lost; its connection goes on.
+    pub fn misunderstood(&mut self, framing: Framing) -> Vec<u8> {
+        self.refusal(Fault::Malformed("it was not understood"), None).to_bytes(framing)
+    }
+
     fn refusal(&mut self, fault: Fault, head: Option<&Head>) -> Response {
         self.figures.fault(fault);
         let request = head.map(|head| Request::of_head(&head.text));

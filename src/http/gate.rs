@@ -4,8 +4,8 @@
 //! malicious costs what its connection holds, which is bounded, and no thread. Whole requests go to the
 //! engine, answers come back as mail.
 
-use std::collections::HashMap;
-use std::io::{self, ErrorKind};
+use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::io::Errno;
 use rustix::net::sockopt::{set_socket_linger, set_tcp_nodelay};
 use rustix::net::{SocketFlags, accept_with, getpeername};
 
@@ -24,7 +25,7 @@ use super::connection::{Connection, Going};
 use super::dispatch::Dispatch;
 use super::engine::Engine;
 use super::figures::{Cut, add};
-use super::limits::{Limits, STOP_WITHIN};
+use super::limits::{BACKLOG, Limits, STOP_WITHIN};
 use super::mailbox::{Mail, Mailbox};
 
 /// Between two looks at what is due.
@@ -58,7 +59,7 @@ pub(super) struct Gate {
     shares: Shares,
     quiet: Quiet,
     scratch: Box<[u8]>,
-    mail: Vec<Mail>,
+    mail: VecDeque<Mail>,
     looked_at: Instant,
     /// The connection that is dealt with, to be given up should that panic.
     at: Option<u64>,
@@ -95,7 +96,7 @@ impl Gate {
             shares: Shares::default(),
             quiet: Quiet::default(),
             scratch: vec![0; READ_BYTES].into(),
-            mail: Vec::new(),
+            mail: VecDeque::new(),
             looked_at: Instant::now(),
             at: None,
             stops_at: None,
@@ -141,7 +142,7 @@ impl Gate {
             epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), timeout.as_ref());
         self.mailbox.wake_up();
         if let Err(error) = waited
-            && error != rustix::io::Errno::INTR
+            && error != Errno::INTR
         {
             log::error!("waiting for connections failed: {error}");
             std::thread::sleep(LOOK);
@@ -233,19 +234,17 @@ impl Gate {
             let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
             match accept_with(listener, flags) {
                 Ok(socket) => self.admit(socket.into(), now),
-                Err(error) => match io::Error::from(error).kind() {
-                    ErrorKind::WouldBlock => return,
-                    // It was gone before it was accepted.
-                    ErrorKind::ConnectionAborted | ErrorKind::Interrupted => {}
-                    _ => {
-                        // Out of descriptors, most likely: one that is quiet gives its own.
-                        log::debug!("can't accept a connection: {error}");
-                        if !self.make_room(now) {
-                            self.pause_accepting(now);
-                            return;
-                        }
+                Err(Errno::AGAIN) => return,
+                // Out of descriptors, or of memory for them: one that is quiet gives its own.
+                Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS)) => {
+                    log::debug!("can't accept a connection: {error}");
+                    if !self.make_room(now) {
+                        self.pause_accepting(now);
+                        return;
                     }
-                },
+                }
+                // It was gone before it was accepted; accept(2) tells it like this.
+                Err(_) => {}
             }
         }
     }
@@ -329,14 +328,14 @@ impl Gate {
     }
 
     fn take_mail(&mut self, now: Instant) {
-        let mut mail = std::mem::take(&mut self.mail);
-        self.mailbox.take(&mut mail);
-        for piece in mail.drain(..) {
+        self.mailbox.take(&mut self.mail);
+        // Whatever a piece brings about, those behind it come next.
+        while let Some(piece) = self.mail.pop_front() {
             match piece {
-                Mail::Answer { to, bytes } => {
+                Mail::Answer { to, bytes, behind } => {
                     self.dispatch.answered(&to);
                     self.with(to.connection, |connection, dispatch, _| {
-                        connection.line().answer(to.number, bytes);
+                        connection.line().answer(to.number, bytes, behind);
                         connection.advance(dispatch, now)
                     });
                 }
@@ -355,20 +354,27 @@ impl Gate {
                 Mail::Stop => self.stop(now),
             }
         }
-        self.mail = mail;
     }
 
     /// Takes no more connections, and no more requests.
     fn stop(&mut self, now: Instant) {
-        // Who waits to be accepted is told as well.
-        self.accept(now);
+        // Who waits to be accepted is told as well, and who has asked for something that was not heard yet.
+        for _ in 0..=BACKLOG as usize / ACCEPTED_MAX {
+            self.accept(now);
+        }
         self.listener = None;
         self.stops_at = Some(now + STOP_WITHIN);
+        for id in self.connections.keys().copied().collect::<Vec<_>>() {
+            self.event(id, EventFlags::IN, now);
+        }
         self.each(|connection, dispatch| connection.stop(dispatch, now));
     }
 
     fn look(&mut self, now: Instant) {
         self.accept_again(now);
+        if self.dispatch.links.is_empty() {
+            self.replace_engine();
+        }
         let limits = self.limits.clone();
         self.each(|connection, dispatch| connection.look(&limits, dispatch, now));
     }
@@ -433,8 +439,8 @@ impl Gate {
             Err(error) => log::error!("no other HTTP engine could be started: {error}"),
         }
         for parcel in before.abandon() {
-            let bytes = self.dispatch.refuse(Fault::Malformed("it was not understood"), None);
-            self.mailbox.put(Mail::Answer { to: parcel.to, bytes });
+            let bytes = self.dispatch.misunderstood(parcel.framing);
+            self.mailbox.put(Mail::Answer { to: parcel.to, bytes, behind: b"" });
         }
         for _ in 0..super::limits::WORKERS_MAX {
             before.unblock();

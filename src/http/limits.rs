@@ -23,7 +23,7 @@ pub const HEADER_LINES_MAX: usize = 256;
 pub const PIPELINED_MAX: usize = 16;
 
 /// Bytes of answers that a connection may leave unread before nothing more is read from it.
-pub const UNREAD_BYTES_MAX: usize = 256 * 1024;
+pub const UNREAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of all connections' requests and answers together, from which on one that holds more than
 /// [`SMALL_BYTES`] gets no more.

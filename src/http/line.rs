@@ -6,12 +6,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::out::Out;
 use super::pipe::{Pipe, Taken};
 
 /// An answer, or what will be one.
 enum Slot {
     Waiting,
-    Ready(Vec<u8>),
+    Ready(Vec<u8>, &'static [u8]),
     /// Made while it is sent.
     Streaming(Streaming),
 }
@@ -59,10 +60,12 @@ impl Line {
         self.first + self.entries.len() as u64 - 1
     }
 
-    /// Puts an answer in its place.
-    pub fn answer(&mut self, number: u64, bytes: Vec<u8>) {
-        self.ready_bytes += bytes.len();
-        self.put(number, Slot::Ready(bytes));
+    /// Puts an answer in its place; see [`Out`] for what stands `behind`.
+    pub fn answer(&mut self, number: u64, bytes: Vec<u8>, behind: &'static [u8]) {
+        let ready_bytes = bytes.len();
+        if self.put(number, Slot::Ready(bytes, behind)) {
+            self.ready_bytes += ready_bytes;
+        }
     }
 
     /// Puts an answer in its place that is made while it is sent.
@@ -70,33 +73,32 @@ impl Line {
         self.put(number, Slot::Streaming(streaming));
     }
 
-    fn put(&mut self, number: u64, slot: Slot) {
+    /// Whether there is such a place.
+    fn put(&mut self, number: u64, slot: Slot) -> bool {
         let entry = number.checked_sub(self.first).and_then(|at| self.entries.get_mut(at as usize));
+        let is_there = entry.is_some();
         if let Some(entry) = entry {
             entry.slot = slot;
         }
+        is_there
     }
 
     /// Moves what can leave behind `out`, until that has `bytes_max`.
-    pub fn pull(&mut self, out: &mut Vec<u8>, bytes_max: usize) -> Pulled {
-        while out.len() < bytes_max {
+    pub fn pull(&mut self, out: &mut Out, bytes_max: usize) -> Pulled {
+        while out.takes_more(bytes_max) {
             let Some(entry) = self.entries.front_mut() else { break };
             let mut is_last = entry.is_last;
             match &mut entry.slot {
                 Slot::Waiting => break,
-                Slot::Ready(bytes) => {
+                Slot::Ready(bytes, behind) => {
                     self.ready_bytes -= bytes.len();
-                    if out.is_empty() {
-                        *out = std::mem::take(bytes);
-                    } else {
-                        out.append(bytes);
-                    }
+                    out.put(std::mem::take(bytes), behind);
                 }
                 Slot::Streaming(streaming) => {
                     if let Some(begin) = streaming.begin.take() {
                         begin();
                     }
-                    match streaming.pipe.take(out) {
+                    match streaming.pipe.take(&mut out.bytes) {
                         Taken::Some => break,
                         Taken::Whole => is_last |= streaming.ends,
                         Taken::Broken => return Pulled::Broken,
@@ -184,12 +186,12 @@ mod tests {
             }
             let mut all = Vec::new();
             let mut pull = |line: &mut Line| loop {
-                let mut out = Vec::new();
+                let mut out = Out::default();
                 assert_eq!(line.pull(&mut out, bytes_max), Pulled::Some);
-                if out.is_empty() {
+                if out.len() == 0 {
                     break;
                 }
-                all.extend(out);
+                all.extend(out.bytes);
             };
             for number in order {
                 if number % 5 == 3 {
@@ -199,7 +201,7 @@ mod tests {
                     pull(&mut line);
                     pipe.end(true);
                 } else {
-                    line.answer(number, text(number));
+                    line.answer(number, text(number), b"");
                 }
                 pull(&mut line);
             }
@@ -214,23 +216,24 @@ mod tests {
         let mut line = Line::default();
         let numbers = [line.enter(false), line.enter(true), line.enter(false)];
         for number in numbers {
-            line.answer(number, text(number));
+            line.answer(number, text(number), b"");
         }
-        let mut out = Vec::new();
+        let mut out = Out::default();
         assert_eq!(line.pull(&mut out, usize::MAX), Pulled::Last);
-        assert_eq!(out, b"<0><1>");
+        assert_eq!(out.bytes, b"<0><1>");
         // What has left, or was never in the line, is passed over.
-        line.answer(0, text(0));
-        line.answer(9, text(9));
+        line.answer(0, text(0), b"");
+        line.answer(9, text(9), b"");
+        assert_eq!(line.held_bytes(), 0);
 
         let mut line = Line::default();
         let number = line.enter(false);
         let pipe = Arc::new(Pipe::default());
         line.stream(number, streaming(&pipe, true));
-        assert_eq!(line.pull(&mut Vec::new(), 9), Pulled::Some);
+        assert_eq!(line.pull(&mut Out::default(), 9), Pulled::Some);
         pipe.end(true);
         assert_eq!(
-            line.pull(&mut Vec::new(), 9),
+            line.pull(&mut Out::default(), 9),
             Pulled::Last,
             "the body ends with the connection"
         );
@@ -244,10 +247,10 @@ mod tests {
         let begin = Arc::clone(&begun);
         let begin: Box<dyn FnOnce() + Send> = Box::new(move || begin.store(true, SeqCst));
         line.stream(numbers[1], Streaming { begin: Some(begin), ..streaming(&pipe, false) });
-        assert_eq!(line.pull(&mut Vec::new(), 9), Pulled::Some);
+        assert_eq!(line.pull(&mut Out::default(), 9), Pulled::Some);
         assert!(!begun.load(SeqCst));
-        line.answer(numbers[0], text(0));
-        assert_eq!(line.pull(&mut Vec::new(), 9), Pulled::Some);
+        line.answer(numbers[0], text(0), b"");
+        assert_eq!(line.pull(&mut Out::default(), 9), Pulled::Some);
         assert!(begun.load(SeqCst));
     }
 
@@ -259,9 +262,9 @@ mod tests {
         line.stream(number, streaming(&pipe, false));
         pipe.put(b"half");
         pipe.end(false);
-        let mut out = Vec::new();
+        let mut out = Out::default();
         assert_eq!(line.pull(&mut out, 99), Pulled::Broken);
-        assert_eq!(out, b"half");
+        assert_eq!(out.bytes, b"half");
 
         let mut line = Line::default();
         let number = line.enter(false);

@@ -1,5 +1,6 @@
 //! What other threads have to tell the gate.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -11,8 +12,8 @@ use super::line::Streaming;
 
 /// A piece of news.
 pub(super) enum Mail {
-    /// The answer to a request.
-    Answer { to: Place, bytes: Vec<u8> },
+    /// The answer to a request, and what is part of the program of its body.
+    Answer { to: Place, bytes: Vec<u8>, behind: &'static [u8] },
     /// An answer that is made while it is sent.
     Stream { to: Place, streaming: Streaming },
     /// There is more of it.
@@ -78,9 +79,9 @@ impl Mailbox {
         let _ = rustix::io::read(&self.bell, &mut [0; 8]);
     }
 
-    /// Takes all there is; `into` is empty, and lends its memory.
-    pub fn take(&self, into: &mut Vec<Mail>) {
-        std::mem::swap(&mut *self.lock(), into);
+    /// Takes all there is.
+    pub fn take(&self, into: &mut VecDeque<Mail>) {
+        into.extend(self.lock().drain(..));
     }
 }
 
@@ -117,7 +118,7 @@ mod tests {
                     taken
                 })
                 .collect();
-            let (mut mail, mut stopped, mut taken) = (Vec::new(), 0, 0);
+            let (mut mail, mut stopped, mut taken) = (VecDeque::new(), 0, 0);
             while stopped < tellers.len() {
                 if mailbox.fall_asleep() {
                     let mut bell = [PollFd::new(mailbox, PollFlags::IN)];

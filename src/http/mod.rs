@@ -46,6 +46,7 @@ mod inbox;
 pub mod limits;
 mod line;
 mod mailbox;
+mod out;
 mod outlet;
 mod pipe;
 mod request;

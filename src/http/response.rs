@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use crate::clock;
 
+/// Bytes of a body that is part of the program, from which on it isn't copied to be sent.
+const SHARED_BODY_BYTES_MIN: usize = 4 * 1024;
+
 /// One answer.
 #[derive(Clone, Debug)]
 pub struct Response {
@@ -107,6 +110,16 @@ impl Response {
         out
     }
 
+    /// The same in two parts: what has to be copied, and a body that is part of the program and large.
+    pub(super) fn to_parts(&self, framing: Framing) -> (Vec<u8>, &'static [u8]) {
+        match self.body {
+            Cow::Borrowed(body) if body.len() >= SHARED_BODY_BYTES_MIN && !framing.head => {
+                (self.head(Length::Bytes(body.len()), framing.connection), body)
+            }
+            _ => (self.to_bytes(framing), b""),
+        }
+    }
+
     /// The head of an answer whose body comes bit by bit, in chunks or until the connection ends.
     pub(super) fn to_stream_head(&self, framing: Framing) -> Vec<u8> {
         if framing.chunks {
@@ -117,7 +130,8 @@ impl Response {
     }
 
     fn head(&self, length: Length, connection: Option<&'static str>) -> Vec<u8> {
-        let mut out = Vec::with_capacity(512 + self.body.len());
+        let body_bytes = if let Cow::Owned(body) = &self.body { body.len() } else { 0 };
+        let mut out = Vec::with_capacity(512 + body_bytes);
         let mut put = |parts: &[&str]| {
             parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
         };

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 
@@ -164,8 +165,8 @@ impl Pool {
                     self.handle(request, Answer::to(back));
                 }
                 None if self.stopping.load(SeqCst) => return,
-                // Another engine has taken its place, or is about to.
-                None => thread::yield_now(),
+                // Another engine has taken its place, or will when one can be had.
+                None => thread::sleep(Duration::from_millis(10)),
             }
         }
     }

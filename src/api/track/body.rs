@@ -16,6 +16,9 @@ use crate::model::limits::BODY_BYTES_MAX;
 /// Members of packed bodies. Each has to be set up, and a body of empty ones would take a second for that.
 const GZIP_MEMBERS_MAX: usize = 1_000;
 
+/// Parameters of a form; it has use for five.
+const FORM_PARAMETERS_MAX: usize = 1_000;
+
 /// A body, unpacked.
 #[derive(Debug, PartialEq)]
 pub(super) enum Body<'r> {
@@ -53,7 +56,7 @@ impl<'r> Body<'r> {
             return Ok(Body::None);
         }
         Ok(match media.unwrap_or_else(|| Media::guess(&bytes)) {
-            Media::Form => Body::Form(text(bytes)),
+            Media::Form => Body::Form(text(checked(bytes)?)),
             Media::Json => Body::Json(bytes),
             Media::Lines => Body::Lines(bytes),
         })
@@ -162,6 +165,17 @@ fn gunzip(packed: &[u8]) -> Result<Vec<u8>, Reject> {
     }
     let detail = format!("the body is packed in more than {GZIP_MEMBERS_MAX} members");
     Err(Reject::new(Code::PayloadTooLarge, detail))
+}
+
+/// A form, unless it has so many parameters that looking for one takes its time.
+fn checked(bytes: Cow<'_, [u8]>) -> Result<Cow<'_, [u8]>, Reject> {
+    let parameters = 1 + bytes.iter().filter(|byte| **byte == b'&').count();
+    if parameters <= FORM_PARAMETERS_MAX {
+        return Ok(bytes);
+    }
+    let detail =
+        format!("the form has {parameters} parameters, at most {FORM_PARAMETERS_MAX} are taken");
+    Err(Reject::new(Code::InvalidParameter, detail))
 }
 
 /// A form as text. Bytes that aren't UTF-8 are escaped, which says the same.

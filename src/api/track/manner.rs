@@ -67,10 +67,15 @@ impl Manner {
     }
 }
 
+/// Bytes of an origin: a scheme, a name of 255, a port, and room.
+const ORIGIN_BYTES_MAX: usize = 512;
+
 /// The page's origin; what can't be said back in a header is none.
 fn origin(request: &Request) -> Option<String> {
-    let fits =
-        |origin: &&str| !origin.is_empty() && origin.bytes().all(|byte| byte.is_ascii_graphic());
+    let fits = |origin: &&str| {
+        (1..=ORIGIN_BYTES_MAX).contains(&origin.len())
+            && origin.bytes().all(|byte| byte.is_ascii_graphic())
+    };
     request.header("origin").filter(fits).map(str::to_owned)
 }
 

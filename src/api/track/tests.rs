@@ -125,3 +125,14 @@ fn a_body_is_unpacked_when_it_is_needed_and_not_before() {
     let call = Call::of(&request);
     assert_eq!(call.parameter("api_token").as_deref(), Some("t"));
 }
+
+#[test]
+fn a_form_has_so_many_parameters() {
+    for (count, taken) in [(1_000, true), (1_001, false), (500_000, false)] {
+        let form = format!("data=x{}", "&%".repeat(count - 1));
+        let request = post("/?api_token=t", &form, FORM);
+        let call = Call::of(&request);
+        assert_eq!(call.payload().is_ok(), taken, "{count}");
+        assert_eq!(call.parameter("image"), None);
+    }
+}
