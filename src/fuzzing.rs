@@ -39,6 +39,11 @@ pub fn records(bytes: &[u8]) {
     }
 }
 
+/// Backups that are whole in themselves, to be restored.
+pub fn backups(bytes: &[u8]) {
+    store::fuzzing::restored(bytes);
+}
+
 /// Segments, and tables that somebody imports.
 pub fn segments(bytes: &[u8]) {
     store::segment::fuzzing::segments(bytes);
@@ -118,7 +123,11 @@ fn commands(said: &[u8]) {
 /// Seeds that are made by code, for each target.
 #[must_use]
 pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
-    vec![("records", records_seeds()), ("segments", store::segment::fuzzing::seeds())]
+    vec![
+        ("records", records_seeds()),
+        ("backups", store::fuzzing::backups()),
+        ("segments", store::segment::fuzzing::seeds()),
+    ]
 }
 
 fn records_seeds() -> Vec<Vec<u8>> {
@@ -146,10 +155,11 @@ mod tests {
     #[test]
     fn seeds_and_findings_hold() {
         let made = seeds();
-        let targets: [(&str, Target); 5] = [
+        let targets: [(&str, Target); 6] = [
             ("connection", connection),
             ("tracking", tracking),
             ("records", records),
+            ("backups", backups),
             ("segments", segments),
             ("headers", headers),
         ];

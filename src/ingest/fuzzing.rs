@@ -3,10 +3,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
+use super::Payload;
 use super::text::{decode_base64, decode_param, mend};
 use crate::model::json::{self, JsonError};
-use crate::model::limits::DEPTH_MAX;
+use crate::model::limits::{BATCH_OBJECTS_MAX, DEPTH_MAX};
 
 /// Levels that both parsers read.
 const DEPTH_BOTH_MAX: usize = 100;
@@ -44,6 +46,26 @@ pub(crate) fn text(bytes: &[u8]) {
     }
     if let Ok(object) = json::parse_object(&text, DEPTH_MAX) {
         assert_eq!(json::parse_object(&text, DEPTH_BOTH_MAX), Ok(object));
+    }
+}
+
+/// A list of objects is taken apart as another parser does.
+pub(crate) fn list(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let ours = Payload::Json(bytes).texts();
+    let whole = text.trim_matches([' ', '\t', '\n', '\r']);
+    let theirs = serde_json::from_str::<Vec<&RawValue>>(whole);
+    match (ours, theirs) {
+        (Ok(ours), Ok(theirs)) if whole.starts_with('[') => {
+            assert!(
+                ours.is_batch() && ours.iter().eq(theirs.iter().map(|raw| raw.get().as_bytes()))
+            );
+        }
+        (Err(reject), Ok(theirs)) => {
+            let is_possible = theirs.is_empty() || theirs.len() > BATCH_OBJECTS_MAX;
+            assert!(is_possible, "only the other reads {whole}: {reject}");
+        }
+        _ => {}
     }
 }
 

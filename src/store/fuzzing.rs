@@ -2,17 +2,30 @@
 //!
 //! Checksums are made right here, since no change of a byte would come behind one.
 
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
 use sha2::{Digest as _, Sha256};
 use sled::IVec;
 
-use super::Draft;
 use super::batch::{BatchView, ENTRY_BYTES_MAX, EncodedBatch, decode_record, encode_record};
 use super::codec::{Input, seal_as};
 use super::holes::Holes;
+use super::{Draft, Order, Pace, Selection, Store, Urgency, Writer};
 use super::{backup, high_water, manifest, once, state};
+use crate::model::erasure::{Digest, Scope};
 use crate::model::limits::{ATTRIBUTES_MAX, CONTEXT_BYTES_MAX, DEPTH_MAX, TYPE_BYTES_MAX};
-use crate::model::record::{Event, Keyed, UserPatch};
-use crate::model::{Change, Date, Id, Record, Seq, json};
+use crate::model::record::{Event, Keyed, Progress, UserPatch};
+use crate::model::{
+    Account, AccountId, AccountName, ApiToken, Change, Date, Id, Record, SecretHash, Seq, Sites,
+    User, Via, json,
+};
+
+/// Rows and users that are read of a store.
+const ROWS_MAX: usize = 1_000;
 
 /// Formats of values that there are, and one that there isn't.
 const FORMATS: u8 = 4;
@@ -92,7 +105,7 @@ fn value(bytes: &[u8]) {
         assert_eq!(state::decode_import(key, &again), Ok(progress));
     }
     if let Ok(stored) = once::decode(key, &value) {
-        let keyed = Keyed { key: crate::model::erasure::Digest([0; 16]), count: stored.count };
+        let keyed = Keyed { key: Digest([0; 16]), count: stored.count };
         let again = once::encode(key, keyed, stored.first_seq, stored.received_at);
         assert_eq!(once::decode(key, &again), Ok(stored));
         let _ = stored.is_in_force(Date::from_millis(0));
@@ -115,9 +128,80 @@ fn holes(bytes: &[u8]) {
     }
 }
 
-/// Sections of a backup: of each its kind, its length in two bytes, and what is in it.
 fn backed_up(bytes: &[u8]) {
     let _ = backup::check(bytes);
+    let whole = backup_of(bytes);
+    if let Ok(held) = backup::check(&*whole) {
+        assert_eq!(held.bytes, whole.len() as u64);
+    }
+}
+
+/// Restores a backup: it is refused, and nothing is left of it, or there is a store that opens again, reads,
+/// is verified and goes on.
+pub(crate) fn restored(bytes: &[u8]) {
+    let folder = Folder::new();
+    let dir = folder.0.as_path();
+    let Ok(held) = backup::restore(dir, &*backup_of(bytes)) else {
+        let left = fs::read_dir(dir).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "something is left of what was refused");
+        return;
+    };
+    let store = Store::open(dir).expect("what was restored can be opened");
+    assert_eq!(store.last_seq(), held.last_seq);
+    let accounts = store.accounts();
+    for account in accounts.list() {
+        let _ = store.users(account.id, None).take(ROWS_MAX).count();
+    }
+    let mut rows = 0;
+    let _ = store.select(&Selection::of(1..=Seq::MAX), Order::Ascending, &mut |_, _| {
+        rows += 1;
+        Ok(if rows < ROWS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    });
+    let (now, pace) = (Date::from_millis(1_700_000_000_000), Pace { go_on: &|| true });
+    let _ = store.verify(now, &pace, &mut |_| {});
+    let store = Arc::new(store);
+    let writer = Writer::start(Arc::clone(&store), store.flusher()).expect("a thread");
+    let account = accounts.list().first().map_or(AccountId(7), |account| account.id);
+    let event = Event {
+        account,
+        via: Via::Secret,
+        kind: "view",
+        user_id: Some("zoe"),
+        date: now,
+        attributes: "{}",
+        context: None,
+    };
+    let before = store.last_seq();
+    if writer.submit_and_wait(vec![Draft::event(event, now)]).is_ok() {
+        assert_eq!(Some(store.last_seq()), before.checked_add(1));
+    }
+    let _ = store.compact(Urgency::Now, now, &pace);
+    writer.close();
+}
+
+/// A folder that is removed in the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let number = MADE.fetch_add(1, SeqCst);
+        let name = format!("triggerly-fuzz-{}-{number}", std::process::id());
+        Folder(std::env::temp_dir().join(name))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // It need not have been made.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A backup of these sections: of each its kind, its length in two bytes, and what is in it. What has a
+/// checksum of its own in there stands without: an entry as the length of its key, the key, a format and
+/// a body; a batch as its first `seq` and its body.
+fn backup_of(bytes: &[u8]) -> Vec<u8> {
     let mut whole = b"triggerly backup 1\n".to_vec();
     let mut section = |kind: u8, body: &[u8]| {
         let start = whole.len();
@@ -130,8 +214,24 @@ fn backed_up(bytes: &[u8]) {
     let mut rest = bytes;
     while let [kind, low, high, after @ ..] = rest {
         let length = usize::from(u16::from_le_bytes([*low, *high])).min(after.len());
-        section(*kind, &after[..length]);
+        let body = &after[..length];
         rest = &after[length..];
+        let sealed = match (kind, body) {
+            (b'M', [key_length, keyed @ ..]) => {
+                let key = keyed.split_at_checked(usize::from(*key_length));
+                key.and_then(|(key, value)| {
+                    let (format, inner) = value.split_first()?;
+                    let value = seal_as(*format, key, |out| out.extend_from_slice(inner));
+                    Some([&[*key_length], key, &value].concat())
+                })
+            }
+            (b'B', body) => body.split_first_chunk::<8>().map(|(first_seq, inner)| {
+                let batch = seal_as(1, first_seq, |out| out.extend_from_slice(inner));
+                [&first_seq[..], &batch].concat()
+            }),
+            _ => None,
+        };
+        section(*kind, sealed.as_deref().unwrap_or(body));
     }
     let hash = Sha256::digest(&whole);
     let start = whole.len();
@@ -139,17 +239,85 @@ fn backed_up(bytes: &[u8]) {
     whole.extend_from_slice(&hash);
     let crc = crc32fast::hash(&whole[start..]);
     whole.extend_from_slice(&crc.to_le_bytes());
-    if let Ok(held) = backup::check(&*whole) {
-        assert_eq!(held.bytes, whole.len() as u64);
+    whole
+}
+
+/// The sections that [`backup_of`] makes a backup of, of one.
+fn sections(backup: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = &backup[b"triggerly backup 1\n".len()..];
+    while let [kind, length @ ..] = rest
+        && *kind != b'E'
+    {
+        let (length, after) = length.split_first_chunk().expect("a length");
+        let length = usize::try_from(u64::from_le_bytes(*length)).expect("it is small");
+        let body = &after[..length];
+        rest = &after[length + 4..];
+        let body = match kind {
+            b'M' => {
+                let key_end = 1 + usize::from(body[0]);
+                [&body[..=key_end], &body[key_end + 5..]].concat()
+            }
+            b'B' => [&body[..8], &body[13..]].concat(),
+            _ => body.to_vec(),
+        };
+        out.push(*kind);
+        out.extend_from_slice(&u16::try_from(body.len()).expect("it is small").to_le_bytes());
+        out.extend_from_slice(&body);
     }
+    out
+}
+
+/// Backups of a store with some of everything, as it grows.
+pub(crate) fn backups() -> Vec<Vec<u8>> {
+    let folder = Folder::new();
+    let store = Arc::new(Store::open(&folder.0).expect("a new store"));
+    let writer = Writer::start(Arc::clone(&store), store.flusher()).expect("a thread");
+    let now = Date::from_millis(1_700_000_000_000);
+    let submit = |drafts: Vec<Draft>| {
+        writer.submit_and_wait(drafts).expect("it is accepted");
+    };
+    let backup = || {
+        let mut out = Vec::new();
+        store.backup(&mut out).expect("it can be read");
+        sections(&out)
+    };
+    let compact = || {
+        let compacted = store.compact(Urgency::Now, now, &Pace { go_on: &|| true });
+        compacted.expect("it can be sealed");
+    };
+    let account = AccountId(1);
+    let event = |n: i64| {
+        let (via, date, context) = (Via::Public, Date::from_millis(n), None);
+        let (kind, user_id, attributes) = ("view", Some("zoe"), "{}");
+        let event = Event { account, via, kind, user_id, date, attributes, context };
+        Draft::event(event, now)
+    };
+    let user = |id: &str| {
+        let patch = json::parse_object(r#"{"plan":"free"}"#, 9).expect("an object");
+        Draft::user(account, Via::Secret, &Id::new(id).expect("an id"), &patch, None, now)
+    };
+    let mut backups = vec![backup()];
+    let name = AccountName::new("shop").expect("a name");
+    submit(vec![Draft::account(name, ApiToken([1; 16]), SecretHash([2; 32]), now)]);
+    submit(vec![event(1), user("zoe"), event(2)]);
+    backups.push(backup());
+    compact();
+    backups.push(backup());
+    submit(vec![user("max"), event(3), Draft::retention(account, Some(30), now)]);
+    submit(vec![Draft::user_erasure(account, Id::new("zoe").expect("an id"), now), event(4)]);
+    backups.push(backup());
+    compact();
+    let scope = Scope::Events { kind: None, user_id: None, from: None, to: Some(now) };
+    submit(vec![Draft::event_erasure(account, scope, now), event(5)]);
+    submit(vec![Draft::sites(account, Sites::parse("a.example").ok(), now)]);
+    backups.push(backup());
+    writer.close();
+    backups
 }
 
 /// What lies in a store, for each kind of it.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
-    use crate::model::erasure::{Digest, Scope};
-    use crate::model::record::Progress;
-    use crate::model::{AccountId, ApiToken, SecretHash, Via};
-
     let account = AccountId(7);
     let event = Event {
         account,
@@ -197,7 +365,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         seeds.push([&[2, key.len() as u8, format], key, &sealed[5..]].concat());
     };
     let key = state::user_key(account, "zoe");
-    let user = crate::model::User::new(received_at);
+    let user = User::new(received_at);
     value(1, &key, &state::encode_user(&key, &user, patch));
     let key = state::import_key(account, Some(3));
     value(1, &key, &state::encode_import(&key, &progress));
@@ -205,14 +373,14 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     for (format, retention_days, sites) in
         [(1, None, None), (2, Some(30), None), (3, None, Some("a.example"))]
     {
-        let account = crate::model::Account {
+        let account = Account {
             id: account,
-            name: crate::model::AccountName::new("shop").expect("a name"),
+            name: AccountName::new("shop").expect("a name"),
             api_token,
             secret_hash,
             created_at: received_at,
             retention_days,
-            sites: sites.and_then(|sites| crate::model::Sites::parse(sites).ok()),
+            sites: sites.and_then(|sites| Sites::parse(sites).ok()),
         };
         value(format, &key, &state::encode_account(&key, &account));
     }
@@ -232,8 +400,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         backup.extend_from_slice(body);
     };
     section(b'H', &[12_u64, 1, 4].map(u64::to_le_bytes).concat());
-    section(b'M', b"\x01pvalue");
-    section(b'B', &[&1_u64.to_be_bytes()[..], batch.bytes()].concat());
+    section(b'M', b"\x01p\x01value");
+    section(b'B', &[&1_u64.to_be_bytes()[..], &batch.bytes()[5..]].concat());
     section(b'S', b"\x0f7-1-9-3.parquetPAR1");
     seeds.push(of(5, &backup));
     seeds

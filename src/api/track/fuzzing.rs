@@ -30,6 +30,7 @@ const PACK: &str = "pack";
 pub(crate) fn tracking(bytes: &[u8]) {
     let (request, kind) = request(bytes);
     ingest::fuzzing::text(request.body());
+    ingest::fuzzing::list(request.body());
     let call = Call::of(&request);
     let manner = Manner::of(&call);
     answered(&preflight::answer(&request, &manner));

@@ -29,13 +29,14 @@ pub(super) struct PageHeader {
 
 /// Walks a whole structure and finds it to be within bounds.
 pub(super) fn check(bytes: &[u8]) -> Result<(), Fault> {
-    Walk { rest: bytes }.structure(0, 0, &mut |_, _, _| {})
+    Walk { rest: bytes, expected: |_, _, _| true }.structure(0, 0, &mut |_, _, _| {})
 }
 
 /// Reads what matters of the header of a page.
 pub(super) fn page_header(bytes: &[u8]) -> Result<PageHeader, Fault> {
     let mut header = PageHeader::default();
-    Walk { rest: bytes }.structure(0, 0, &mut |within, field, value| match (within, field) {
+    let walk = &mut Walk { rest: bytes, expected: of_page };
+    walk.structure(0, 0, &mut |within, field, value| match (within, field) {
         (0, 1) => header.kind = value,
         (0, 2) => header.uncompressed = value,
         // The three kinds of pages each have a header of their own, that begins with this.
@@ -45,8 +46,27 @@ pub(super) fn page_header(bytes: &[u8]) -> Result<PageHeader, Fault> {
     Ok(header)
 }
 
+/// Whether a field of a page's header may be of this kind. The decoder reads those that it knows as what
+/// they should be, whatever they say they are; were that something else, it would read on elsewhere.
+fn of_page(within: i64, field: i64, kind: u8) -> bool {
+    match (within, field) {
+        (0, 1..=4) | (5, 1..=4) | (7, 1..=2) | (8, 1..=6) => kind == INTEGER,
+        (7, 3) | (8, 7) => matches!(kind, 1 | 2),
+        (0, 5..=8) => kind == STRUCTURE,
+        _ => true,
+    }
+}
+
+/// A number of 32 bits.
+const INTEGER: u8 = 5;
+
+const STRUCTURE: u8 = 12;
+
 struct Walk<'a> {
     rest: &'a [u8],
+    /// Whether a field that lies within that field of the outermost structure (0 if in that itself) may be
+    /// of this kind.
+    expected: fn(i64, i64, u8) -> bool,
 }
 
 /// Is told of each integer: the field of the outermost structure it lies within (0 if it is in that
@@ -65,6 +85,12 @@ impl Walk<'_> {
                 0 => self.integer()?,
                 delta => field.checked_add(i64::from(delta)).ok_or(Fault::Wrong)?,
             };
+            // The decoder keeps no more than 16 bits of it.
+            if i16::try_from(field).is_err()
+                || (depth <= 1 && !(self.expected)(within, field, head & 0x0f))
+            {
+                return Err(Fault::Wrong);
+            }
             match head & 0x0f {
                 1 | 2 => {}
                 kind => {
@@ -91,8 +117,10 @@ impl Walk<'_> {
             return Err(Fault::Wrong);
         }
         match kind {
-            // In a list, a truth value is a byte.
-            1..=3 => self.skip(1)?,
+            // A list of truth values: Parquet has none here, and its decoder takes no byte for each, so that
+            // a few bytes could claim to be billions of them.
+            1 | 2 => return Err(Fault::Wrong),
+            3 => self.skip(1)?,
             4..=6 => return self.integer().map(Some),
             7 => self.skip(8)?,
             8 => {
@@ -170,6 +198,14 @@ mod tests {
     fn the_header_of_a_page() {
         let expected = PageHeader { kind: 0, uncompressed: 100, values: 7 };
         assert_eq!(page_header(PAGE), Ok(expected));
+        // Numbers, truth values and structures that say they are something else.
+        for (at, kind) in [(0, 0x11), (0, 0x18), (2, 0x16), (7, 0x19), (8, 0x12), (12, 0x14)] {
+            let mut other = PAGE.to_vec();
+            other[at] = kind;
+            assert_eq!(page_header(&other), Err(Fault::Wrong), "{at}");
+        }
+        // The field 65,537, which the decoder takes for the first.
+        assert_eq!(page_header(&[0x05, 0x82, 0x80, 0x08, 0, 0]), Err(Fault::Wrong));
         for end in 0..PAGE.len() {
             assert_eq!(page_header(&PAGE[..end]), Err(Fault::Short), "cut at {end}");
         }
@@ -187,6 +223,9 @@ mod tests {
             // Lists of lists without end.
             (&[0x19; 100][..], Fault::Wrong),
             (&[0x1b, 0][..], Fault::Wrong),
+            // A truth value in a list, which the decoder takes no byte for; and one by itself, which is fine.
+            (&[0x19, 0x11, 1, 0][..], Fault::Wrong),
+            (&[0x11, 0x19, 0x12, 2, 0][..], Fault::Wrong),
         ] {
             assert_eq!(check(bytes), Err(fault), "{bytes:x?}");
         }

@@ -1,7 +1,10 @@
 #![no_main]
 
+use std::backtrace::Backtrace;
 use std::collections::HashSet;
 use std::panic::{self, PanicHookInfo};
+use std::path::Path;
+use std::process;
 use std::sync::{Mutex, PoisonError};
 
 libfuzzer_sys::fuzz_target!(
@@ -11,12 +14,17 @@ libfuzzer_sys::fuzz_target!(
     |bytes: &[u8]| triggerly::fuzzing::segments(bytes)
 );
 
-/// Shows from where panics come, each place once; the last shown is the finding, if there is one.
+/// Shows from where panics come, each place once, and ends at one of triggerly's own.
 fn note(panic: &PanicHookInfo<'_>) {
     static SEEN: Mutex<Option<HashSet<String>>> = Mutex::new(None);
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(|root| root.join("src"));
+    let is_own = own.is_some_and(|own| Path::new(&place).starts_with(own));
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-    if seen.get_or_insert_default().insert(place) {
-        eprintln!("{panic}");
+    if seen.get_or_insert_default().insert(place) || is_own {
+        eprintln!("{panic}\n{}", Backtrace::force_capture());
+    }
+    if is_own {
+        process::abort();
     }
 }
