@@ -31,6 +31,9 @@ use super::mailbox::{Mail, Mailbox};
 /// Between two looks at what is due.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// Connections that are looked at before what is open has its turn.
+const LOOKED_AT_MAX: usize = 128;
+
 /// Connections that are accepted before what is open is looked at again.
 const ACCEPTED_MAX: usize = 64;
 
@@ -61,6 +64,8 @@ pub(super) struct Gate {
     scratch: Box<[u8]>,
     mail: VecDeque<Mail>,
     looked_at: Instant,
+    /// Connections that are yet to be looked at.
+    looking: Vec<u64>,
     /// The connection that is dealt with, to be given up should that panic.
     at: Option<u64>,
     /// Until when what is under way may be answered.
@@ -98,6 +103,7 @@ impl Gate {
             scratch: vec![0; READ_BYTES].into(),
             mail: VecDeque::new(),
             looked_at: Instant::now(),
+            looking: Vec::new(),
             at: None,
             stops_at: None,
         })
@@ -132,6 +138,7 @@ impl Gate {
         let may_sleep = self.mailbox.fall_asleep();
         let is_busy =
             !self.connections.is_empty() || self.stops_at.is_some() || self.accepts_from.is_some();
+        let may_sleep = may_sleep && self.looking.is_empty();
         let timeout = match (may_sleep, is_busy) {
             (false, _) => Some(Duration::ZERO),
             (true, true) => Some(LOOK),
@@ -163,10 +170,11 @@ impl Gate {
         }
         self.take_mail(now);
         self.flush_links();
-        if now.saturating_duration_since(self.looked_at) >= LOOK {
+        if now.saturating_duration_since(self.looked_at) >= LOOK && self.looking.is_empty() {
             self.looked_at = now;
-            self.look(now);
+            self.begin_look(now);
         }
+        self.look(now);
     }
 
     fn event(&mut self, id: u64, flags: EventFlags, now: Instant) {
@@ -370,13 +378,25 @@ impl Gate {
         self.each(|connection, dispatch| connection.stop(dispatch, now));
     }
 
-    fn look(&mut self, now: Instant) {
+    fn begin_look(&mut self, now: Instant) {
         self.accept_again(now);
         if self.dispatch.links.is_empty() {
             self.replace_engine();
         }
+        self.looking.extend(self.connections.keys());
+    }
+
+    /// Looks at some of what is due. All that came at once are due at once, and ending thousands of connections
+    /// takes its time, in which others have to have their turns.
+    fn look(&mut self, now: Instant) {
+        if self.looking.is_empty() {
+            return;
+        }
         let limits = self.limits.clone();
-        self.each(|connection, dispatch| connection.look(&limits, dispatch, now));
+        for _ in 0..LOOKED_AT_MAX {
+            let Some(id) = self.looking.pop() else { return };
+            self.with(id, |connection, dispatch, _| connection.look(&limits, dispatch, now));
+        }
     }
 
     fn each(&mut self, mut act: impl FnMut(&mut Connection, &mut Dispatch) -> Going) {

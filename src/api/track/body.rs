@@ -143,10 +143,14 @@ fn unpacked(request: &Request) -> Result<Cow<'_, [u8]>, Reject> {
     }
 }
 
+/// Room for a body while it is unpacked. What isn't used of it takes no memory, while a vector that grows can take
+/// twice its bytes; and so large a piece always goes back to the system, where the allocator (glibc's, up to
+/// 32 MiB) would keep smaller ones for the next.
+const UNPACKING_BYTES: usize = 33 * 1024 * 1024;
+
 /// Unpacks gzip, which may have several members (RFC 1952, section 2.2), and nothing behind them.
 fn gunzip(packed: &[u8]) -> Result<Vec<u8>, Reject> {
-    // Room that is not used takes no memory, while a vector that grows can take twice its bytes.
-    let mut bytes = Vec::with_capacity(BODY_BYTES_MAX + 1);
+    let mut bytes = Vec::with_capacity(UNPACKING_BYTES);
     let mut rest = packed;
     for _ in 0..GZIP_MEMBERS_MAX {
         let room = (BODY_BYTES_MAX + 1 - bytes.len()) as u64;
