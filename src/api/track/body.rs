@@ -4,6 +4,7 @@
 //! unpack to. Must not know what the parameters or objects in it mean.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::io::Read;
 
 use flate2::bufread::GzDecoder;
@@ -143,19 +144,29 @@ fn unpacked(request: &Request) -> Result<Cow<'_, [u8]>, Reject> {
     }
 }
 
-/// Room for a body while it is unpacked. What isn't used of it takes no memory, while a vector that grows can take
-/// twice its bytes; and so large a piece always goes back to the system, where the allocator (glibc's, up to
-/// 32 MiB) would keep smaller ones for the next.
-const UNPACKING_BYTES: usize = 33 * 1024 * 1024;
+thread_local! {
+    /// Where a thread unpacks: one piece of memory for all bodies. As many pieces as bodies would leave the
+    /// allocator with more than it gives back, or be slow to get.
+    static UNPACKED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// Unpacks gzip, which may have several members (RFC 1952, section 2.2), and nothing behind them.
 fn gunzip(packed: &[u8]) -> Result<Vec<u8>, Reject> {
-    let mut bytes = Vec::with_capacity(UNPACKING_BYTES);
+    UNPACKED.with_borrow_mut(|bytes| {
+        bytes.clear();
+        // A vector that grows by itself can take twice its bytes.
+        bytes.reserve_exact(BODY_BYTES_MAX + 1);
+        gunzip_to(packed, bytes)?;
+        Ok(bytes.clone())
+    })
+}
+
+fn gunzip_to(packed: &[u8], bytes: &mut Vec<u8>) -> Result<(), Reject> {
     let mut rest = packed;
     for _ in 0..GZIP_MEMBERS_MAX {
         let room = (BODY_BYTES_MAX + 1 - bytes.len()) as u64;
         let mut member = GzDecoder::new(&mut rest).take(room);
-        member.read_to_end(&mut bytes).map_err(|error| {
+        member.read_to_end(bytes).map_err(|error| {
             let detail = format!("the body is not gzip, as it says, or not all of it: {error}");
             Reject::new(Code::InvalidJson, detail)
         })?;
@@ -163,8 +174,7 @@ fn gunzip(packed: &[u8]) -> Result<Vec<u8>, Reject> {
             return Err(too_large());
         }
         if rest.is_empty() {
-            bytes.shrink_to_fit();
-            return Ok(bytes);
+            return Ok(());
         }
     }
     let detail = format!("the body is packed in more than {GZIP_MEMBERS_MAX} members");
