@@ -39,7 +39,9 @@ impl Door {
     /// Counts a call of an address, by the work that it may make: a large body, and one that is packed, count as
     /// several calls, before anything is made of them.
     pub(super) fn call(&self, client: IpAddr, request: &Request) -> Result<(), Reject> {
-        let packed = request.header("content-encoding").map_or(0, |_| PACKED_CALLS);
+        let is_packed = |coding: &str| coding.to_ascii_lowercase().contains("gzip");
+        let packed = request.header_lines("content-encoding").any(is_packed);
+        let packed = if packed { PACKED_CALLS } else { 0 };
         let large = request.body().len() / BODY_BYTES_A_CALL;
         let calls = u32::try_from(large).unwrap_or(u32::MAX).saturating_add(1 + packed);
         self.rates.calls(client, calls).map_err(|wait| limited(wait, "this address makes"))
