@@ -15,6 +15,9 @@ const LOOKED_OUT: usize = 64;
 /// any that was served.
 const LOOKED_OUT_FOR: Duration = Duration::from_millis(100);
 
+/// Connections that one address may hold and still count as few: browsers open six, an office some more.
+const FEW: usize = 16;
+
 /// Connections by address.
 #[derive(Default)]
 pub(super) struct Shares(HashMap<IpAddr, usize>);
@@ -28,6 +31,19 @@ impl Shares {
             *count += 1;
         }
         enters
+    }
+
+    /// Whether it has no more than anybody may well have.
+    fn has_few(&self, peer: IpAddr) -> bool {
+        self.count(peer) <= FEW
+    }
+
+    /// Whether there are so many connections that one more of this address needs room made for it. The last
+    /// eighth is kept for those who have few, as a flood may be too busy to make room at once.
+    pub fn is_full(&self, connections: usize, peer: IpAddr, limits: &Limits) -> bool {
+        let max = limits.connections_max;
+        let kept = if self.has_few(peer) { 0 } else { max / 8 };
+        connections >= max - kept
     }
 
     /// How many it has.
@@ -55,8 +71,9 @@ fn net(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Connections that could make room, the readiest last: of those that were never served the ones of the address
-/// that has most, so that a flood pushes itself out; then whoever has been quiet the longest.
+/// Connections that could make room, the readiest last: those that were never served before those that were, and
+/// of either the ones of the address that has most, so that a flood pushes itself out, whether it asks for
+/// something or not; then whoever has been quiet the longest.
 #[derive(Default)]
 pub(super) struct Quiet {
     found: Vec<(u64, (bool, Instant))>,
@@ -64,13 +81,16 @@ pub(super) struct Quiet {
 }
 
 impl Quiet {
-    /// The one that is to make room for another, if any can.
+    /// The one that is to make room for another of an address, if any can. One that calls and has few never makes
+    /// room for one that has many.
     pub fn next(
         &mut self,
         connections: &HashMap<u64, Connection>,
         shares: &Shares,
+        peer: Option<IpAddr>,
         now: Instant,
     ) -> Option<u64> {
+        let is_one_of_many = peer.is_some_and(|peer| !shares.has_few(peer));
         if self.until.is_none_or(|until| now >= until) {
             self.found.clear();
         }
@@ -80,10 +100,17 @@ impl Quiet {
                 self.until = Some(now + LOOKED_OUT_FOR);
             }
             while let Some((id, since)) = self.found.pop() {
-                // It may have been served since, or gone.
-                if connections.get(&id).and_then(Connection::quiet_since) == Some(since) {
-                    return Some(id);
+                let Some(connection) = connections.get(&id) else { continue };
+                // It may have been served since.
+                if connection.quiet_since() != Some(since) {
+                    continue;
                 }
+                if is_one_of_many && since.0 && shares.has_few(connection.peer()) {
+                    // And so are all behind it.
+                    self.found.push((id, since));
+                    return None;
+                }
+                return Some(id);
             }
         }
         None
@@ -92,7 +119,9 @@ impl Quiet {
     fn look_out(&mut self, connections: &HashMap<u64, Connection>, shares: &Shares) {
         let quiet = |(id, connection): (&u64, &Connection)| {
             let (served, since) = connection.quiet_since()?;
-            let count = if served { 0 } else { shares.count(connection.peer()) };
+            let (peer, count) = (connection.peer(), shares.count(connection.peer()));
+            // Of those who call, none is set back for the one connection more that it has.
+            let count = if served && shares.has_few(peer) { 0 } else { count };
             Some(((served, Reverse(count), since), *id))
         };
         let mut found: Vec<_> = connections.iter().filter_map(quiet).collect();
@@ -161,13 +190,58 @@ mod tests {
         }
         let (mut quiet, mut last) = (Quiet::default(), (IpAddr::from([127, 0, 0, 1]), begin));
         for _ in 0..200 {
-            let id = quiet.next(&connections, &shares, begin).expect("all are quiet");
+            let id = quiet.next(&connections, &shares, None, begin).expect("all are quiet");
             let connection = connections.remove(&id).unwrap();
             let (served, since) = connection.quiet_since().unwrap();
             let this = (connection.peer(), since);
             assert!(!served && this >= last, "those of whoever has most, the oldest first");
             last = this;
         }
-        assert_eq!(quiet.next(&connections, &shares, begin), None);
+        assert_eq!(quiet.next(&connections, &shares, None, begin), None);
+    }
+    /// A flood that asks for something pushes out its own connections, not those of somebody who calls less often;
+    /// of those with few each, whoever has been quiet the longest goes, however many they have.
+    #[test]
+    fn a_flood_that_is_served_makes_room_for_others() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let begin = Instant::now();
+        let (mut connections, mut shares) = (HashMap::new(), Shares::default());
+        // Who has how many; the first ones have been quiet the longest.
+        let peers = [(1, 10), (2, 1), (3, 100), (4, 5)];
+        let each = peers.iter().flat_map(|(last, many)| std::iter::repeat_n(*last, *many));
+        for (id, last) in (0..).zip(each) {
+            let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            drop(listener.accept().unwrap());
+            let peer = IpAddr::from([127, 0, 0, last]);
+            shares.enter(peer, &Limits::default());
+            let mut connection = Connection::new(id, socket, peer, begin);
+            connection.serve(begin + Duration::from_millis(id));
+            connections.insert(id, connection);
+        }
+        let (few, many) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 3]));
+        let limits = Limits { connections_max: 120, ..Limits::default() };
+        assert!(shares.is_full(105, many, &limits) && !shares.is_full(104, many, &limits));
+        assert!(shares.is_full(120, few, &limits) && !shares.is_full(119, few, &limits));
+        // Those who call and have few stay, though nobody else is quiet, however many come.
+        let mut others = HashMap::new();
+        for id in (0..11).chain(111..116) {
+            others.insert(id, connections.remove(&id).unwrap());
+        }
+        let mut quiet = Quiet::default();
+        assert_eq!(quiet.next(&others, &shares, Some(many), begin), None);
+        assert_eq!(quiet.next(&others, &shares, Some(few), begin), Some(0));
+        connections.extend(others);
+
+        let mut quiet = Quiet::default();
+        let mut went = Vec::new();
+        while let Some(id) = quiet.next(&connections, &shares, None, begin) {
+            let peer = connections.remove(&id).unwrap().peer();
+            shares.leave(peer);
+            went.push(id);
+        }
+        let first = went.iter().position(|id| !(11..111).contains(id)).unwrap();
+        assert!(first >= 100 - FEW, "{went:?}");
+        let others: Vec<_> = went.into_iter().filter(|id| !(11..111).contains(id)).collect();
+        assert!(others.is_sorted(), "{others:?}");
     }
 }

@@ -305,6 +305,12 @@ impl Connection {
         (!self.owes()).then_some((self.served, since))
     }
 
+    /// As if it had been answered something.
+    #[cfg(test)]
+    pub fn serve(&mut self, at: Instant) {
+        (self.served, self.active_at) = (true, at);
+    }
+
     /// Whether anything of an answer has not left yet.
     pub fn owes(&self) -> bool {
         self.out.len() > 0 || !self.line.is_empty()

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -246,7 +246,7 @@ impl Gate {
                 // Out of descriptors, or of memory for them: one that is quiet gives its own.
                 Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS)) => {
                     log::debug!("can't accept a connection: {error}");
-                    if !self.make_room(now) {
+                    if !self.make_room(None, now) {
                         self.pause_accepting(now);
                         return;
                     }
@@ -271,8 +271,8 @@ impl Gate {
         if !self.shares.enter(peer, &self.limits) {
             return self.turn_away(&socket, Cut::AddressShare);
         }
-        let is_full = self.connections.len() >= self.limits.connections_max;
-        if is_full && !self.make_room(now) {
+        let is_full = self.shares.is_full(self.connections.len(), peer, &self.limits);
+        if is_full && !self.make_room(Some(peer), now) {
             self.shares.leave(peer);
             return self.turn_away(&socket, Cut::Full);
         }
@@ -299,8 +299,9 @@ impl Gate {
         let _ = io::Write::write(&mut socket, &bytes);
     }
 
-    fn make_room(&mut self, now: Instant) -> bool {
-        while let Some(id) = self.quiet.next(&self.connections, &self.shares, now) {
+    /// Ends a connection in favour of one of an address, which may not be known.
+    fn make_room(&mut self, peer: Option<IpAddr>, now: Instant) -> bool {
+        while let Some(id) = self.quiet.next(&self.connections, &self.shares, peer, now) {
             // Many come at once in a flood, and this one may have asked for something meanwhile.
             self.event(id, EventFlags::IN, now);
             let Some(connection) = self.connections.get(&id) else { return true };

