@@ -29,11 +29,12 @@
 //! 2  auth  store/  http/  view  who · durability · transport · how things look as JSON
 //!    refused                    the last calls that were refused
 //!    context/                   what a browser's call says of its circumstances
+//!    schema/                    what type a value has, and what it counts as (below `view`)
 //! 1  model/  clock  client      leaves: what things are · the time · whose call it is ·
 //!    rate  ticker  config       how fast calls may come · every so often · options, also of the others
 //! ```
 //! tiny_http is known in [`http`] alone, sled in [`store`], argh in [`cli`], the wall clock in
-//! [`clock`], governor in [`rate`], ua_parser in [`context`]; HTTP ends in [`api`]. `model`
+//! [`clock`], governor in [`rate`], ua_parser in [`context`], chrono_tz in [`schema`]; HTTP ends in [`api`]. `model`
 //! and `ingest` do no I/O. Each room keeps its own figures (`store::Figures`, `http::Figures`, `api`'s),
 //! and `GET /metrics` gathers them: there is no registry.
 //!
@@ -81,6 +82,7 @@ pub mod model;
 pub mod rate;
 pub mod refused;
 pub mod retention;
+pub mod schema;
 pub mod store;
 pub mod ticker;
 pub mod view;

@@ -203,7 +203,7 @@ struct Scan<'a>(&'a [u8]);
 
 impl<'a> Scan<'a> {
     /// Takes the longest beginning, of at most `max` bytes, whose bytes all `belong`.
-    fn take(&mut self, max: usize, belong: fn(&u8) -> bool) -> &'a [u8] {
+    fn take(&mut self, max: usize, belong: impl Fn(&u8) -> bool) -> &'a [u8] {
         let count = self.0.iter().take(max).take_while(|b| belong(b)).count();
         let (taken, rest) = self.0.split_at(count);
         self.0 = rest;

@@ -131,6 +131,16 @@ impl Erasures {
         self.by_account.contains_key(&account)
     }
 
+    /// Those of an account, each with its place in the log.
+    pub fn of_account(&self, account: AccountId) -> impl Iterator<Item = (Seq, Scope)> {
+        self.by_account.get(&account).into_iter().flat_map(|of| {
+            let users = of.users.iter().map(|(user, seq)| (*seq, Scope::User(*user)));
+            let expired =
+                of.expired.iter().map(|(seq, before)| (*seq, Scope::Expired { before: *before }));
+            users.chain(of.events.iter().copied()).chain(expired)
+        })
+    }
+
     /// Whether one of them takes this record.
     #[must_use]
     pub fn take(&self, seq: Seq, record: &Record<'_>) -> bool {

@@ -49,14 +49,24 @@ pub enum JsonError {
 /// See [`JsonError`]. What comes first in the text is told first; that the text is no object is
 /// told last, when all of it is found to be JSON.
 pub fn parse_object(text: &str, depth_max: usize) -> Result<Map<String, Value>, JsonError> {
+    match parse(text, depth_max)? {
+        Value::Object(map) => Ok(map),
+        other => Err(JsonError::NotAnObject { found: kind(&other) }),
+    }
+}
+
+/// As [`parse_object`], whatever the value is.
+///
+/// # Errors
+///
+/// See [`JsonError`], of which it is never `NotAnObject`.
+pub fn parse(text: &str, depth_max: usize) -> Result<Value, JsonError> {
     let depth_max = depth_max.min(DEPTH_CEILING);
     let mut parser = Parser { text, at: 0 };
-    match parser.document(depth_max) {
-        Ok(Value::Object(map)) => Ok(map),
-        Ok(other) => Err(JsonError::NotAnObject { found: kind(&other) }),
-        Err(Fault::TooDeep) => Err(JsonError::TooDeep { depth_max }),
-        Err(Fault::Expected(expected)) => Err(parser.syntax_error(expected)),
-    }
+    parser.document(depth_max).map_err(|fault| match fault {
+        Fault::TooDeep => JsonError::TooDeep { depth_max },
+        Fault::Expected(expected) => parser.syntax_error(expected),
+    })
 }
 
 /// The compact text of `map`, with numbers and order as they were read.

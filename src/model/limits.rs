@@ -53,6 +53,12 @@ pub const SITES_MAX: usize = 100;
 /// Bytes of such a host: those of the longest name that there can be.
 pub const SITE_BYTES_MAX: usize = 253;
 
+/// Data types that an account may set. They are kept in memory and copied when one changes.
+pub const OVERRIDES_MAX: usize = 1_000;
+
+/// Bytes of the attribute's name for which one is set, its levels and the dots between them together.
+pub const OVERRIDE_ATTRIBUTE_BYTES_MAX: usize = 1_024;
+
 /// Accounts of one server. They are kept in memory and copied when one changes.
 pub const ACCOUNTS_MAX: usize = 10_000;
 
@@ -63,6 +69,8 @@ const _: () = {
     assert!(OBJECT_BYTES_MAX < BODY_BYTES_MAX);
     // What one call may say of a user can be kept.
     assert!(USER_BYTES_MAX >= OBJECT_BYTES_MAX);
+    // A data type can be set for every attribute of the first level.
+    assert!(OVERRIDE_ATTRIBUTE_BYTES_MAX >= ATTRIBUTE_NAME_BYTES_MAX);
     // The parser's own guard of the stack stands behind it.
     assert!(DEPTH_MAX <= super::json::DEPTH_CEILING);
 };
