@@ -64,6 +64,8 @@ codes! {
     AttributeNameTooLong = "attribute_name_too_long", 400, "An attribute's name is too long";
     /// A question whose parameter makes no sense.
     InvalidParameter = "invalid_parameter", 400, "A parameter is not valid";
+    /// A question whose answer would take more than there is a bound for.
+    QuestionTooLarge = "question_too_large", 400, "The question asks for too much";
     /// What came isn't HTTP, or could be read in two ways.
     BadRequest = "bad_request", 400, "The request can't be understood";
     /// No credential at all.

@@ -199,7 +199,10 @@ impl From<Refusal> for Reject {
             Refusal::Failed(_) | Refusal::Unreadable(_) => Code::StorageFailed,
             Refusal::User { limit, .. } => limit_code(*limit),
             // No tracking call touches accounts.
-            Refusal::NameTaken(_) | Refusal::NoAccount | Refusal::TooManyAccounts => Code::Internal,
+            Refusal::NameTaken(_)
+            | Refusal::NoAccount
+            | Refusal::TooManyAccounts
+            | Refusal::TooManyTypes => Code::Internal,
         };
         let index = match refusal {
             Refusal::User { index, .. } => Some(index),

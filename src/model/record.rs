@@ -4,7 +4,7 @@
 //! was just decoded from a batch.
 
 use super::erasure::{Digest, Scope};
-use super::{AccountId, ApiToken, Date, SecretHash};
+use super::{AccountId, ApiToken, DataType, Date, SecretHash};
 
 /// A position in the log: 1, 2, 3 … in the order accepted, across accounts and kinds alike.
 pub type Seq = u64;
@@ -91,6 +91,17 @@ pub enum Change<'a> {
         /// The hosts, as [`Sites`](super::Sites) shows them; from anywhere if there is none.
         sites: Option<&'a str>,
     },
+    /// Which type an attribute's values have was set. Since format 4 of the directory.
+    TypeSet {
+        /// Whose.
+        account: AccountId,
+        /// Of the events of this type; of users if there is none.
+        events: Option<&'a str>,
+        /// The attribute.
+        attribute: &'a str,
+        /// The type; what is recognised if there is none.
+        data_type: Option<DataType>,
+    },
     /// Something that lies before this record was taken out.
     Erased {
         /// Whose.
@@ -121,6 +132,16 @@ pub struct Progress {
 }
 
 impl Change<'_> {
+    /// Whose it is, if it is what an account sent.
+    #[must_use]
+    pub fn sender(&self) -> Option<AccountId> {
+        match self {
+            Change::Event(event) => Some(event.account),
+            Change::User(user) => Some(user.account),
+            _ => None,
+        }
+    }
+
     /// Whether it is about the store itself, and not what an account sent.
     #[must_use]
     pub fn is_control(&self) -> bool {

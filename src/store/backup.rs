@@ -9,7 +9,8 @@
 //!   S        a segment: length of its name · name · file
 //!   E        the end: SHA-256 of everything before
 //! ```
-//! The keyed state isn't in it: it follows from the log, and is built from it in restoring. Segments
+//! The keyed state isn't in it: it follows from the log, and is built from it in restoring. Neither are
+//! indexes, which are built behind everything else once the restored store is open. Segments
 //! are taken as they lie, and stay until they are read, however they are merged meanwhile; the hot end
 //! is put aside first, so that a reader who takes his time holds nobody up. In memory there is never
 //! more than one entry, or a piece of a file.

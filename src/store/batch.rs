@@ -11,7 +11,7 @@
 use super::codec::{Input, Malformed, put_date, put_str, put_u64};
 use crate::model::erasure::{Digest, Scope};
 use crate::model::record::{Event, Keyed, Progress, UserPatch};
-use crate::model::{AccountId, ApiToken, Change, Record, SecretHash, Seq, Via};
+use crate::model::{AccountId, ApiToken, Change, DataType, Record, SecretHash, Seq, Via};
 
 /// The format that this program writes.
 const FORMAT: u8 = 1;
@@ -34,6 +34,8 @@ const USER_IN_CONTEXT: u8 = 9;
 /// Stands before another kind: the first record of a submission that has a key.
 const KEYED: u8 = 10;
 const SITES_SET: u8 = 11;
+// Since format 4 of the directory: a program that knows format 3 doesn't know it.
+const TYPE_SET: u8 = 12;
 
 const SCOPE_USER: u8 = 1;
 const SCOPE_EVENTS: u8 = 2;
@@ -52,6 +54,7 @@ fn text_bytes(change: &Change<'_>) -> usize {
         Change::User(user) => user.id.len() + user.patch.len() + user.context.map_or(0, str::len),
         Change::AccountMade { name, .. } => name.len(),
         Change::SitesSet { sites, .. } => sites.map_or(0, str::len),
+        Change::TypeSet { events, attribute, .. } => events.map_or(0, str::len) + attribute.len(),
         _ => 0,
     }
 }
@@ -110,6 +113,15 @@ pub(super) fn encode_record(record: &Record<'_>) -> Vec<u8> {
             put_u64(&mut out, account.0);
             // No list is empty, so that the empty text is free to mean none.
             put_str(&mut out, sites.unwrap_or_default());
+        }
+        Change::TypeSet { account, events, attribute, data_type } => {
+            out.push(TYPE_SET);
+            put_date(&mut out, record.received_at);
+            put_u64(&mut out, account.0);
+            // No type of events is empty, so the empty text is free to mean users.
+            put_str(&mut out, events.unwrap_or_default());
+            put_str(&mut out, attribute);
+            out.push(data_type.map_or(0, encode_type));
         }
         Change::Erased { account, scope } => {
             out.push(ERASED);
@@ -229,6 +241,15 @@ pub(super) fn decode_record(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
             account: AccountId(input.u64()?),
             sites: Some(input.str()?).filter(|sites| !sites.is_empty()),
         },
+        TYPE_SET => Change::TypeSet {
+            account: AccountId(input.u64()?),
+            events: Some(input.str()?).filter(|of| !of.is_empty()),
+            attribute: input.str()?,
+            data_type: match input.byte()? {
+                0 => None,
+                byte => Some(decode_type(byte)?),
+            },
+        },
         ERASED => {
             Change::Erased { account: AccountId(input.u64()?), scope: take_scope(&mut input)? }
         }
@@ -262,6 +283,23 @@ fn decode_via(byte: u8) -> Result<Via, Malformed> {
         2 => Ok(Via::Import),
         _ => Err(Malformed("a record came in an unknown way")),
     }
+}
+
+/// A data type in one byte, which is never 0.
+pub(super) fn encode_type(data_type: DataType) -> u8 {
+    match data_type {
+        DataType::String => 1,
+        DataType::Number => 2,
+        DataType::Boolean => 3,
+        DataType::Date => 4,
+        DataType::List => 5,
+        DataType::Object => 6,
+    }
+}
+
+pub(super) fn decode_type(byte: u8) -> Result<DataType, Malformed> {
+    let found = DataType::ALL.into_iter().find(|data_type| encode_type(*data_type) == byte);
+    found.ok_or(Malformed("a data type is unknown"))
 }
 
 /// A batch as bytes, ready for the log.
@@ -422,7 +460,7 @@ mod tests {
         .to_vec()
     }
 
-    /// Those that came with format 3 of the directory.
+    /// Those that came with formats 3 and 4 of the directory.
     fn later_samples() -> Vec<Record<'static>> {
         let event = Event {
             account: AccountId(1),
@@ -455,6 +493,14 @@ mod tests {
             [Change::Event(Event { context: None, ..event }), Change::User(user)]
                 .map(|change| Record { received_at, change, keyed }),
         );
+        let types = DataType::ALL.into_iter().map(Some).chain([None]);
+        samples.extend(types.zip([None, Some("view")].into_iter().cycle()).map(
+            |(data_type, events)| Record {
+                received_at,
+                change: Change::TypeSet { account, events, attribute: "cart.é", data_type },
+                keyed: None,
+            },
+        ));
         samples
     }
 

@@ -6,12 +6,13 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::Error;
+use super::manifest::INDEX_EXTENSION;
 
 /// The format of the directory that this program writes; it reads every older one.
 ///
 /// 1 had the whole log in sled; 2 has segments, and generations of sled; 3 has contexts, keys of calls and
-/// sites of accounts.
-pub const FORMAT_VERSION: u32 = 3;
+/// sites of accounts; 4 has indexes of segments and data types that are set.
+pub const FORMAT_VERSION: u32 = 4;
 
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_PREFIX: &str = "triggerly store ";
@@ -205,7 +206,7 @@ impl Directory {
     }
 
     /// Removes what a crash left behind: generations that aren't in force, and files half written.
-    /// Segments are kept if `is_known`; files of other names are somebody else's.
+    /// Segments and indexes are kept if `is_known`; files of other names are somebody else's.
     pub(super) fn tidy(&self, is_known: &dyn Fn(&str) -> bool) -> Result<(), Error> {
         let current = self.sled_path()?;
         let entries = fs::read_dir(&self.path).map_err(Error::io("read", &self.path))?;
@@ -225,7 +226,7 @@ impl Directory {
         for path in fs::read_dir(&dir).map_err(Error::io("read", &dir))?.flatten() {
             let path = path.path();
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            if is_segment_name(name) && !is_known(name) {
+            if (is_segment_name(name) || is_index_name(name)) && !is_known(name) {
                 log::info!("removing segments/{name}, which a crash left behind");
                 fs::remove_file(&path).map_err(Error::io("remove", path))?;
             }
@@ -273,16 +274,29 @@ fn generation(name: &str) -> Option<u64> {
 
 /// Whether a name is one that segments have, finished or not.
 pub(super) fn is_segment_name(name: &str) -> bool {
-    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match name.split_once('.') {
-        Some((stem, "parquet")) => {
-            let mut parts = stem.split('-');
-            parts.by_ref().take(4).filter(|part| number(part)).count() == 4
-                && parts.next().is_none()
-        }
-        Some((stem, "new")) => number(stem),
+        Some((stem, "parquet")) => is_stem(stem),
+        Some((stem, "new")) => is_number(stem),
         _ => false,
     }
+}
+
+/// Whether a name is one that indexes have, finished or not.
+fn is_index_name(name: &str) -> bool {
+    match name.split_once('.') {
+        Some((stem, INDEX_EXTENSION)) => is_stem(stem),
+        Some((stem, "index.new")) => is_number(stem),
+        _ => false,
+    }
+}
+
+fn is_stem(stem: &str) -> bool {
+    let mut parts = stem.split('-');
+    parts.by_ref().take(4).filter(|part| is_number(part)).count() == 4 && parts.next().is_none()
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn head(text: &str) -> String {
@@ -318,7 +332,8 @@ mod tests {
             ("triggerly store 1\n", true),
             ("triggerly store 2\n", true),
             ("triggerly store 3\n", true),
-            ("triggerly store 4\n", false),
+            ("triggerly store 4\n", true),
+            ("triggerly store 5\n", false),
             ("triggerly store x\n", false),
             ("something else", false),
             ("", false),

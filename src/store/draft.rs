@@ -5,10 +5,11 @@
 use super::batch::{decode_record, encode_record, with_key};
 use super::space::Claim;
 use crate::model::erasure::{Digest, Scope};
+use crate::model::overrides::{AttributeName, Kind};
 use crate::model::record::{Event, Keyed, Progress, UserPatch};
 use crate::model::{
-    AccountId, AccountName, ApiToken, Change, Date, Id, Object, Record, SecretHash, Sites, Via,
-    json,
+    AccountId, AccountName, ApiToken, Change, DataType, Date, Id, Object, Record, SecretHash,
+    Sites, Via, json,
 };
 
 /// A checked change, encoded for the log, with what the committer has to know of it.
@@ -69,6 +70,12 @@ pub(super) enum Effect {
     Allow {
         account: AccountId,
         sites: Option<Sites>,
+    },
+    SetType {
+        account: AccountId,
+        kind: Kind,
+        attribute: AttributeName,
+        data_type: Option<DataType>,
     },
     Erase {
         account: AccountId,
@@ -144,6 +151,21 @@ impl Draft {
         Draft { encoded, effect: Effect::Allow { account, sites } }
     }
 
+    /// Which type an attribute's values have is to be set: this one, or what is recognised.
+    #[must_use]
+    pub fn data_type(
+        account: AccountId,
+        kind: Kind,
+        attribute: AttributeName,
+        data_type: Option<DataType>,
+        at: Date,
+    ) -> Draft {
+        let (events, name) = (kind.events(), attribute.as_str());
+        let change = Change::TypeSet { account, events, attribute: name, data_type };
+        let encoded = encode_record(&Record { received_at: at, change, keyed: None });
+        Draft { encoded, effect: Effect::SetType { account, kind, attribute, data_type } }
+    }
+
     /// A user and all of that user's events are to be taken out.
     #[must_use]
     pub fn user_erasure(account: AccountId, id: Id, at: Date) -> Draft {
@@ -202,6 +224,7 @@ impl Draft {
             | Effect::Rotate { .. }
             | Effect::Retain { .. }
             | Effect::Allow { .. }
+            | Effect::SetType { .. }
             | Effect::Erase { .. } => Claim::Control,
         }
     }

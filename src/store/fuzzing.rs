@@ -15,13 +15,14 @@ use super::batch::{BatchView, ENTRY_BYTES_MAX, EncodedBatch, decode_record, enco
 use super::codec::{Input, seal_as};
 use super::holes::Holes;
 use super::{Draft, Order, Pace, Selection, Store, Urgency, Writer};
-use super::{backup, high_water, manifest, once, state};
+use super::{backup, high_water, manifest, once, state, types};
 use crate::model::erasure::{Digest, Scope};
 use crate::model::limits::{ATTRIBUTES_MAX, CONTEXT_BYTES_MAX, DEPTH_MAX, TYPE_BYTES_MAX};
+use crate::model::overrides::{AttributeName, Kind};
 use crate::model::record::{Event, Keyed, Progress, UserPatch};
 use crate::model::{
-    Account, AccountId, AccountName, ApiToken, Change, Date, Id, Record, SecretHash, Seq, Sites,
-    User, Via, json,
+    Account, AccountId, AccountName, ApiToken, Change, DataType, Date, Id, Record, SecretHash, Seq,
+    Sites, User, Via, json,
 };
 
 /// Rows and users that are read of a store.
@@ -103,6 +104,11 @@ fn value(bytes: &[u8]) {
     if let Ok(progress) = state::decode_import(key, &value) {
         let again = state::encode_import(key, &progress);
         assert_eq!(state::decode_import(key, &again), Ok(progress));
+    }
+    if let Ok(set) = types::decode(key, &value) {
+        let again = types::key(set.account, set.events, set.attribute);
+        let value = types::encode(&again, set.data_type);
+        assert_eq!(types::decode(&again, &value), Ok(set));
     }
     if let Ok(stored) = once::decode(key, &value) {
         let keyed = Keyed { key: Digest([0; 16]), count: stored.count };
@@ -311,6 +317,8 @@ pub(crate) fn backups() -> Vec<Vec<u8>> {
     let scope = Scope::Events { kind: None, user_id: None, from: None, to: Some(now) };
     submit(vec![Draft::event_erasure(account, scope, now), event(5)]);
     submit(vec![Draft::sites(account, Sites::parse("a.example").ok(), now)]);
+    let attribute = AttributeName::new("n").expect("a name");
+    submit(vec![Draft::data_type(account, Kind::User, attribute, Some(DataType::Number), now)]);
     backups.push(backup());
     writer.close();
     backups
@@ -343,6 +351,13 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         Change::AccountRotated { account, api_token: Some(api_token), secret_hash: None },
         Change::RetentionSet { account, days: Some(30) },
         Change::SitesSet { account, sites: Some("*.a.example") },
+        Change::TypeSet { account, events: None, attribute: "a.b", data_type: None },
+        Change::TypeSet {
+            account,
+            events: Some("view"),
+            attribute: "n",
+            data_type: Some(DataType::Date),
+        },
         Change::Erased { account, scope },
         Change::Erased { account, scope: Scope::User(Digest([2; 16])) },
         Change::Erased { account, scope: Scope::Expired { before: Date::from_millis(9) } },
@@ -369,6 +384,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     value(1, &key, &state::encode_user(&key, &user, patch));
     let key = state::import_key(account, Some(3));
     value(1, &key, &state::encode_import(&key, &progress));
+    let key = types::key(account, Some("view"), "n");
+    value(1, &key, &types::encode(&key, DataType::Number));
     let key = [b"a", &7_u64.to_be_bytes()[..]].concat();
     for (format, retention_days, sites) in
         [(1, None, None), (2, Some(30), None), (3, None, Some("a.example"))]

@@ -40,6 +40,8 @@ pub struct Selection {
     pub from: Option<Date>,
     /// Events before this date only; asks for no updates of users.
     pub to: Option<Date>,
+    /// Events of this type only, where [`Selection::kind`] is of events; asks for no keys of submissions.
+    pub event_type: Option<String>,
     /// One kind only.
     pub kind: Option<Kind>,
     /// Also what is said of accounts and of the store itself, in the sealed part of the log.
@@ -67,6 +69,7 @@ impl Selection {
             user_id: None,
             from: None,
             to: None,
+            event_type: None,
             kind: None,
             controls: true,
         }
@@ -82,9 +85,10 @@ impl Selection {
     /// The events that a filter may want, wherever they lie.
     #[must_use]
     pub fn matching(filter: &EventFilter) -> Selection {
-        let EventFilter { account, kind: _, user_id, from, to } = filter;
+        let EventFilter { account, kind, user_id, from, to } = filter;
         let all = Selection::of(1..=Seq::MAX).events_of(*account);
-        Selection { user_id: user_id.clone(), from: *from, to: *to, ..all }
+        let (event_type, user_id) = (kind.clone(), user_id.clone());
+        Selection { event_type, user_id, from: *from, to: *to, ..all }
     }
 
     /// The same, within a range.

@@ -4,6 +4,7 @@
 //! ```text
 //! "z"                        -> how far the log is sealed · step · number of the next file
 //! "s" + file number (8)      -> a segment (what `Summary` holds)
+//! "i" + file number (8)      -> the index of that segment (its format, and what [`index::Summary`] holds); none while it has none
 //! "k" + seq (8)              -> a control record that lay in a sealed part: a batch of one
 //! "h" + first position (8)   -> holes: positions whose records were taken out
 //! "e" + seq (8)              -> an erasure that isn't done at rest yet: a batch of one
@@ -12,9 +13,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use sled::{Batch, IVec, Tree};
 
@@ -22,16 +24,22 @@ use super::Error;
 use super::batch::{BatchView, EncodedBatch, encode_record};
 use super::codec::{Malformed, open_as, put_date, put_u64, seal_as};
 use super::holes::Holes;
+use super::index;
 use super::segment::Summary;
+use crate::model::erasure::Scope;
 use crate::model::{AccountId, Change, Erasures, Record, Seq};
 
 const FORMAT: u8 = 1;
 
 const SEALED: &[u8] = b"z";
 const SEGMENT: u8 = b's';
+const INDEX: u8 = b'i';
 const CONTROL: u8 = b'k';
 const HOLES: u8 = b'h';
 const ERASURE: u8 = b'e';
+
+/// How the names of indexes end.
+pub(super) const INDEX_EXTENSION: &str = "index";
 
 /// Ranges of one entry of holes: some 10 KiB.
 const HOLES_RANGES_MAX: usize = 4_096;
@@ -47,21 +55,97 @@ pub(super) struct Position {
     pub next_file: u64,
 }
 
-/// A sealed segment in its file. The file goes with the last reader once something else has taken
-/// its place.
+/// What is known of the erasures that may take something of a segment.
+#[derive(Debug, Default)]
+struct Touched {
+    /// None of those up to this one does.
+    through: Seq,
+    /// This one does.
+    by: Option<Seq>,
+}
+
+/// A sealed segment in its file, and its index beside it. The files go with the last reader once something
+/// else has taken its place.
 #[derive(Debug)]
 pub(super) struct Sealed {
     /// Its file's number; a later one is higher.
     pub number: u64,
     pub summary: Summary,
     pub path: PathBuf,
+    /// Its index, if it has one: whoever finds none, or can't read it, reads the segment itself.
+    index: RwLock<Option<index::Summary>>,
+    /// Which erasures take something of it, as far as was looked.
+    touched: Mutex<Touched>,
     retired: AtomicBool,
 }
 
 impl Sealed {
-    pub fn new(number: u64, summary: Summary, dir: &Path) -> Sealed {
+    pub fn new(number: u64, summary: Summary, index: Option<index::Summary>, dir: &Path) -> Sealed {
         let path = dir.join(file_name(number, &summary));
-        Sealed { number, summary, path, retired: AtomicBool::new(false) }
+        let (index, touched) = (RwLock::new(index), Mutex::default());
+        Sealed { number, summary, path, index, touched, retired: AtomicBool::new(false) }
+    }
+
+    /// Whether one of the erasures of its account takes something of it. Each that says `false` to `look` is looked
+    /// at once, as long as those before it say so too.
+    ///
+    /// # Errors
+    /// That of `look`, which is asked again then.
+    pub fn touched_by<E>(
+        &self,
+        erasures: &Erasures,
+        mut look: impl FnMut(Seq, Scope) -> Result<bool, E>,
+    ) -> Result<bool, E> {
+        let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        let account = self.summary.account;
+        let newest = erasures.of_account(account).map(|(seq, _)| seq).max().unwrap_or_default();
+        if let Some(by) = touched.by {
+            // One that whoever asks doesn't know of yet is in force.
+            if newest < by || erasures.of_account(account).any(|(seq, _)| seq == by) {
+                return Ok(true);
+            }
+            *touched = Touched::default();
+        }
+        for (seq, scope) in erasures.of_account(account) {
+            if seq > touched.through && look(seq, scope)? {
+                touched.by = Some(seq);
+                return Ok(true);
+            }
+        }
+        touched.through = touched.through.max(newest);
+        Ok(false)
+    }
+
+    /// What is known of its index, if it has one.
+    pub fn index(&self) -> Option<index::Summary> {
+        *self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It has an index from now on, or none.
+    pub fn set_index(&self, index: Option<index::Summary>) {
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
+    }
+
+    /// Which segment it is, to its index.
+    pub fn of(&self) -> index::Of {
+        index::Of { bytes: self.summary.bytes, crc: self.summary.crc }
+    }
+
+    /// Where its index lies, if it has one.
+    pub fn index_path(&self) -> PathBuf {
+        self.path.with_extension(INDEX_EXTENSION)
+    }
+
+    /// Its index's name.
+    pub fn index_name(&self) -> String {
+        let mut path = PathBuf::from(self.name());
+        path.set_extension(INDEX_EXTENSION);
+        path.to_string_lossy().into_owned()
+    }
+
+    /// Whether a file of this name belongs to it.
+    pub fn has_file(&self, name: &str) -> bool {
+        self.name() == name || self.index().is_some() && self.index_name() == name
     }
 
     /// Its file's name.
@@ -77,15 +161,25 @@ impl Sealed {
     pub fn retire(&self) {
         self.retired.store(true, SeqCst);
     }
+
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(SeqCst)
+    }
 }
 
 impl Drop for Sealed {
     fn drop(&mut self) {
-        if self.retired.load(SeqCst)
-            && let Err(error) = fs::remove_file(&self.path)
-        {
-            // The next opening removes it.
-            log::warn!("can't remove {}: {error}", self.path.display());
+        if !self.is_retired() {
+            return;
+        }
+        for path in [self.path.clone(), self.index_path()] {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    // The next opening removes it.
+                    log::warn!("can't remove {}: {error}", path.display());
+                }
+                _ => {}
+            }
         }
     }
 }
@@ -133,7 +227,7 @@ pub(super) fn load(tree: &Tree, dir: &Path) -> Result<View, Error> {
         let (key, value) = entry.map_err(Error::sled("read the manifest"))?;
         let summary = decode_summary(&key, &value).map_err(|error| damaged(&key, error))?;
         let number = number_of(&key).map_err(|error| damaged(&key, error))?;
-        let sealed = Arc::new(Sealed::new(number, summary, dir));
+        let sealed = Arc::new(Sealed::new(number, summary, index(tree, number)?, dir));
         segments.entry(sealed.summary.account).or_default().push(sealed);
     }
     for (account, of) in &mut segments {
@@ -151,6 +245,33 @@ pub(super) fn load(tree: &Tree, dir: &Path) -> Result<View, Error> {
         erasures.add(pending.seq, pending.account, pending.scope);
     }
     Ok(View { position, segments: Arc::new(segments), erasures: Arc::new(erasures) })
+}
+
+/// The index of a segment, if it has one that this program can read. Any other is built anew, since it is worth
+/// nothing that can't be had again.
+fn index(tree: &Tree, number: u64) -> Result<Option<index::Summary>, Error> {
+    let key = key(INDEX, number);
+    let Some(value) = tree.get(&key).map_err(Error::sled("read the manifest"))? else {
+        return Ok(None);
+    };
+    Ok(decode_index(&key, &value).unwrap_or_else(|error| {
+        log::warn!(
+            "the index of segment {number} is of no use and built anew: {}",
+            damaged(&key, error)
+        );
+        None
+    }))
+}
+
+fn decode_index(key: &[u8], value: &[u8]) -> Result<Option<index::Summary>, Malformed> {
+    let mut input = open_as(FORMAT, key, value)?;
+    let crc = |n: u64| u32::try_from(n).map_err(|_| Malformed("a checksum is too large"));
+    if input.u64()? != u64::from(index::FORMAT) {
+        return Ok(None);
+    }
+    let (bytes, whole, tail_bytes, tail) = (input.u64()?, input.u64()?, input.u64()?, input.u64()?);
+    input.end()?;
+    Ok(Some(index::Summary { bytes, crc: crc(whole)?, tail_bytes, tail_crc: crc(tail)? }))
 }
 
 fn position(tree: &Tree) -> Result<Position, Error> {
@@ -232,9 +353,10 @@ pub(super) fn erasure_entries(tree: &Tree) -> Result<Vec<Entry>, Error> {
     entries(tree, |kind| kind == ERASURE)
 }
 
-/// All other entries, as they lie. Whoever keeps others from compacting gets those of one state.
+/// All other entries but those of indexes, as they lie. Whoever keeps others from compacting gets those of
+/// one state.
 pub(super) fn other_entries(tree: &Tree) -> Result<Vec<Entry>, Error> {
-    entries(tree, |kind| kind != ERASURE)
+    entries(tree, |kind| kind != ERASURE && kind != INDEX)
 }
 
 fn entries(tree: &Tree, wanted: impl Fn(u8) -> bool) -> Result<Vec<Entry>, Error> {
@@ -282,8 +404,26 @@ impl Edit {
         self.0.insert(key, value);
     }
 
+    /// Takes a segment out, and its index.
     pub fn remove(&mut self, number: u64) {
         self.0.remove(key(SEGMENT, number));
+        self.remove_index(number);
+    }
+
+    pub fn add_index(&mut self, number: u64, index: &index::Summary) {
+        let key = key(INDEX, number);
+        let value = seal_as(FORMAT, &key, |out| {
+            put_u64(out, u64::from(index::FORMAT));
+            put_u64(out, index.bytes);
+            put_u64(out, u64::from(index.crc));
+            put_u64(out, index.tail_bytes);
+            put_u64(out, u64::from(index.tail_crc));
+        });
+        self.0.insert(key, value);
+    }
+
+    pub fn remove_index(&mut self, number: u64) {
+        self.0.remove(key(INDEX, number));
     }
 
     pub fn control(&mut self, seq: Seq, record: &Record<'_>) {

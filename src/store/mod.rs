@@ -25,13 +25,17 @@
 //! DIR/ballast        room for opening on a full disk (see `space`)
 //! DIR/lock           held (flock) by whoever has the store open
 //! DIR/control.sock   where the commands reach the server that holds it
-//! DIR/sled/          two trees in one file, so that one flush covers both
+//! DIR/segments/      the sealed part of the log (see `segment`), and beside each segment its index (see
+//!                    `index`), a function of it: what of both there is, the manifest says
+//! DIR/sled/          three trees in one file, so that one flush covers all
+//!   manifest         what is sealed, and what was taken out (see `manifest`)
 //!   log              first seq (8 bytes, big-endian) -> batch (see `batch`)
 //!   state            "m" -> seq up to which the log is applied, at least
 //!                    "r" -> there while the state is being rebuilt
 //!                    "a" + account -> account          (see `state`)
 //!                    "u" + account + user id -> user
 //!                    "k" + day (8) + key (16) -> a submission that is stored once (see `once`)
+//!                    "t" + account + kind + attribute -> data type that is set (see `types`)
 //!                    "i" + account + number -> how far an import has come
 //! ```
 //! A batch is appended, flushed, and only then merged into the state, together with the mark; that
@@ -54,6 +58,7 @@
 //! - Its cache evicts only after 64 accesses to one of its 256 shards, so a scan that touches each
 //!   page once keeps everything: 240 MB for a log of 256 MB. `walk` touches more often: 45 MB.
 
+mod answers;
 mod backup;
 mod batch;
 mod codec;
@@ -70,22 +75,30 @@ pub(crate) mod fuzzing;
 mod high_water;
 mod holes;
 mod hot;
+pub mod index;
 mod log;
 mod manifest;
+mod newest;
 mod once;
 mod outcome;
 mod pulse;
 mod reader;
 mod replay;
+mod scan;
 mod sealed;
 pub mod segment;
 mod space;
 mod stage;
 mod state;
+mod stop;
 mod tiers;
+mod types;
 mod verify;
 mod walk;
 
+pub use answers::{
+    ATTRIBUTES_MAX, Answers, AttributeCount, Lag, VisitCount, VisitDistinct, VisitSketches,
+};
 pub use backup::{BackedUp, BackupError, RestoreError, check as check_backup, restore};
 pub use batch::{BatchView, ENTRY_BYTES_MAX, EncodedBatch};
 pub use committer::{
@@ -93,18 +106,26 @@ pub use committer::{
     QUEUE_SUBMISSIONS_MAX, SUBMISSION_BYTES_MAX, Waiting, Writer,
 };
 pub use compactor::{
-    Compacted, ERASED_WITHIN, HOT_BYTES_MAX, Pace, Renewal, SEAL_AGE, SEAL_BYTES, Urgency,
+    Compacted, ERASED_WITHIN, HOT_BYTES_MAX, Pace, Reindexed, Renewal, SEAL_AGE, SEAL_BYTES,
+    Urgency,
 };
 pub use directory::{Directory, FORMAT_VERSION};
 pub use draft::{Draft, Submission};
 pub use figures::Figures;
 pub use flush::Flush;
+pub use index::{Count, DAY_MILLIS, HOUR_MILLIS, Sketch};
 pub use log::{Kind, Log, Missing, Order, Selection, Step, Visit};
+pub use newest::NEWEST_BYTES_MAX;
 pub use outcome::{Outcome, Receipt, Refusal};
 pub use reader::Sizes;
+pub use scan::{Columns, Piece, Scan};
 pub use space::{BALLAST_BYTES, Size, Space};
+pub use state::UserText;
+pub use stop::Stop;
 pub use verify::{Finding, Verified};
 
+use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -112,12 +133,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use crate::model::{Accounts, Seq};
+use crate::model::{AccountId, Accounts, Overrides, Seq};
 use fatal::Fatal;
 use high_water::HighWater;
 use hot::Hot;
+use newest::Newest;
 use pulse::Pulse;
 use tiers::Tiers;
+use types::AllOverrides;
 
 /// What went wrong with the store itself, for the person who runs it.
 #[derive(Debug, thiserror::Error)]
@@ -185,9 +208,32 @@ pub enum Error {
     /// It was told to stop before it was done.
     #[error("it was told to stop before it was done; start it again")]
     Stopped,
+    /// More would have to be read than whoever asks allows.
+    #[error(
+        "up to {rows} records would have to be read that no index answers for yet, and {rows_max} are the most \
+         that one question reads; ask for less, or when they are indexed"
+    )]
+    TooMuch {
+        /// How much.
+        rows: u64,
+        /// What is allowed.
+        rows_max: u64,
+    },
 }
 
 impl Error {
+    /// A record of the log isn't as it was written.
+    #[must_use]
+    pub fn damaged_record(seq: Seq, why: &dyn Display) -> Error {
+        Error::Damaged { place: format!("record {seq} of the log"), why: why.to_string() }
+    }
+
+    /// A user isn't as it was written.
+    #[must_use]
+    pub fn damaged_user(id: &str, why: &dyn Display) -> Error {
+        Error::Damaged { place: format!("user {id:?}"), why: why.to_string() }
+    }
+
     fn sled(doing: &'static str) -> impl Fn(sled::Error) -> Error {
         move |source| Error::Sled { doing, why: source.to_string() }
     }
@@ -203,6 +249,7 @@ impl Error {
 pub struct Store {
     tiers: Arc<Tiers>,
     accounts: RwLock<Arc<Accounts>>,
+    overrides: RwLock<Arc<AllOverrides>>,
     /// The newest record that a flush has covered and that is merged.
     durable: AtomicU64,
     pulse: Pulse,
@@ -218,12 +265,16 @@ pub struct Store {
     looked_through: AtomicBool,
     /// When it was last tried to erase at rest.
     erasing_tried: Mutex<Option<Instant>>,
+    /// Segments whose index couldn't be written, and when.
+    indexing_failed: Mutex<BTreeMap<u64, Instant>>,
     /// What was seen when expired events were last looked for: the newest erasure, how far it was sealed.
     expired_looked_at: Mutex<(Seq, Seq)>,
     /// When the compactor was last told to begin, in milliseconds: keys that are old then are let go of.
     compacted_at: AtomicI64,
     /// Bytes of sled's file when it was last looked at whether that is too much.
     bloat_looked_at: AtomicU64,
+    /// What is known of the hot end.
+    newest: Newest,
     fatal: Fatal,
     figures: Figures,
     space: Space,
@@ -280,6 +331,7 @@ impl Store {
         let store = Store {
             tiers,
             accounts: RwLock::default(),
+            overrides: RwLock::default(),
             durable: AtomicU64::new(0),
             pulse: Pulse::default(),
             high_water: HighWater::open(directory.path())?,
@@ -289,9 +341,11 @@ impl Store {
             uncounted: Mutex::new(Some(last_seq)),
             looked_through: AtomicBool::new(false),
             erasing_tried: Mutex::default(),
+            indexing_failed: Mutex::default(),
             expired_looked_at: Mutex::default(),
             compacted_at: AtomicI64::new(i64::MIN),
             bloat_looked_at: AtomicU64::new(0),
+            newest: Newest::default(),
             fatal: Fatal::default(),
             figures: Figures::default(),
             space: Space::open(directory.path(), given_up)?,
@@ -300,7 +354,7 @@ impl Store {
         let (tiers, view) = (&store.tiers, store.tiers.view());
         store.high_water.check(last_seq, view.position.step)?;
         // Only now is it known that what nobody knows of is of no use.
-        store.directory.tidy(&|name| view.all().any(|sealed| sealed.name() == name))?;
+        store.directory.tidy(&|name| view.all().any(|sealed| sealed.has_file(name)))?;
         let hot = tiers.hot();
         let flush = || hot.flush().map_err(Error::io("sync", &path));
         let accounts = if rebuild {
@@ -320,6 +374,7 @@ impl Store {
         };
         // What a crash left in the kernel's hands only may be shown from here on.
         flush()?;
+        store.publish_overrides(Arc::new(hot.state.overrides()?));
         drop(hot);
         store.high_water.note(last_seq);
         store.high_water.sync();
@@ -336,6 +391,20 @@ impl Store {
 
     fn publish(&self, accounts: Arc<Accounts>) {
         *self.accounts.write().unwrap_or_else(PoisonError::into_inner) = accounts;
+    }
+
+    /// The types that an account has set for its attributes, as of now.
+    #[must_use]
+    pub fn overrides(&self, account: AccountId) -> Arc<Overrides> {
+        self.all_overrides().get(&account).cloned().unwrap_or_default()
+    }
+
+    fn all_overrides(&self) -> Arc<AllOverrides> {
+        self.overrides.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn publish_overrides(&self, overrides: Arc<AllOverrides>) {
+        *self.overrides.write().unwrap_or_else(PoisonError::into_inner) = overrides;
     }
 
     /// Why nothing more is accepted, if a write or flush has failed.

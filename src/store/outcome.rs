@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::space::Size;
 use crate::model::Seq;
-use crate::model::limits::ACCOUNTS_MAX;
+use crate::model::limits::{ACCOUNTS_MAX, OVERRIDES_MAX};
 use crate::model::user::UserLimit;
 
 /// Stored, or why not.
@@ -64,4 +64,9 @@ pub enum Refusal {
     /// There are [`ACCOUNTS_MAX`].
     #[error("there are {ACCOUNTS_MAX} accounts already, which is the most one server keeps")]
     TooManyAccounts,
+    /// The account has set [`OVERRIDES_MAX`].
+    #[error(
+        "{OVERRIDES_MAX} data types are set already, which is the most one account may set; take one back first"
+    )]
+    TooManyTypes,
 }

@@ -4,8 +4,8 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::log::{Log, Missing, Order, Selection, Step, Visit};
-use super::state::UserEntry;
+use super::log::{Missing, Order, Selection, Step, Visit};
+use super::state::{UserEntry, UserText};
 use super::{Error, Store};
 use crate::model::erasure::Scope;
 use crate::model::record::Progress;
@@ -25,6 +25,10 @@ pub struct Sizes {
     pub segments: usize,
     /// Their bytes.
     pub segment_bytes: u64,
+    /// Segments that have no index yet: questions about what they hold take longer.
+    pub segments_unindexed: usize,
+    /// Bytes of indexes.
+    pub index_bytes: u64,
     /// Up to where the log is sealed.
     pub sealed_through: Seq,
     /// Up to where the log is certainly applied to the keyed state.
@@ -51,6 +55,21 @@ impl Store {
         self.tiers.hot().state.users(account, after)
     }
 
+    /// Shows `visit` an account's users in the order of their ids (as bytes), those behind `behind` if given,
+    /// until it says to stop. They aren't parsed, so that all can be looked through at once.
+    ///
+    /// # Errors
+    /// [`Error`] if they can't be read or are damaged, and whatever `visit` returns.
+    pub fn each_user(
+        &self,
+        account: AccountId,
+        order: Order,
+        behind: Option<&str>,
+        visit: &mut dyn FnMut(&UserText<'_>) -> Step,
+    ) -> Result<(), Error> {
+        self.tiers.hot().state.each_user(account, order, behind, visit)
+    }
+
     /// How far imports of users, or of events, into an account have come.
     ///
     /// # Errors
@@ -70,14 +89,32 @@ impl Store {
         order: Order,
         visit: Visit<'_>,
     ) -> Result<Missing, Error> {
+        self.select_some(selection, order, u64::MAX, visit).map(|(missing, _)| missing)
+    }
+
+    /// As [`Store::select`], of one account's events, but reads no more than takes about as long as `most` records
+    /// that are read one by one. If that isn't all, says behind which position the next selection is to go on:
+    /// everything up to there was shown, `visit` having stopped nowhere.
+    ///
+    /// # Errors
+    /// As [`Store::select`].
+    pub fn select_some(
+        &self,
+        selection: &Selection,
+        order: Order,
+        most: u64,
+        visit: Visit<'_>,
+    ) -> Result<(Missing, Option<Seq>), Error> {
         let (start, end) = (*selection.range.start(), *selection.range.end());
         let selection = Selection { range: start..=end.min(self.last_seq()), ..selection.clone() };
         if selection.range.is_empty() {
-            return Ok(Missing::default());
+            return Ok((Missing::default(), None));
         }
         let mut view = self.tiers.view();
         let mut since = 0;
-        self.tiers.read(&selection, order, &mut |seq: Seq, record: &Record<'_>| -> Step {
+        self.tiers.read_some(&selection, order, most, &mut |seq: Seq,
+                                                            record: &Record<'_>|
+         -> Step {
             since += 1;
             if since == ERASURES_EVERY {
                 since = 0;
@@ -152,6 +189,8 @@ impl Store {
             hot_bytes: disk_bytes(hot.path()),
             segments: view.all().count(),
             segment_bytes: view.all().map(|sealed| sealed.summary.bytes).sum(),
+            segments_unindexed: view.all().filter(|sealed| sealed.index().is_none()).count(),
+            index_bytes: view.all().filter_map(|sealed| Some(sealed.index()?.bytes)).sum(),
             sealed_through: view.position.sealed_through,
             applied: hot.state.marked(),
             erasures_pending: super::manifest::pending(&hot.manifest)?.len(),

@@ -206,6 +206,9 @@ impl<'s> Replay<'s> {
                 let sites = sites.map_err(|error| beyond(seq, &error.to_string()))?;
                 self.put_account(Account { sites, ..Account::clone(&old) });
             }
+            Change::TypeSet { account, events, attribute, data_type } => {
+                self.pending.put_type(account, events, attribute, data_type);
+            }
             Change::Erased { account, scope } => {
                 if let Some(registry) = self.registry {
                     registry.erased(seq, record)?;

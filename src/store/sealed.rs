@@ -11,10 +11,17 @@ use std::sync::Arc;
 use super::batch::encode_record;
 use super::log::{Kind, Missing, Order, Selection, Step, Visit};
 use super::manifest::{self, Sealed, View};
-use super::segment::{Group, Rows, Segment, SegmentError};
+use super::segment::{ColumnReader, Group, Rows, Segment, SegmentError};
 use super::tiers::Tiers;
 use super::{Error, batch};
 use crate::model::{AccountId, Change, Date, Record, Seq};
+
+/// What it costs to open a segment, for each of its row groups, in records that are read. As a rule it is less,
+/// for what is known of them is kept.
+const GROUP_COST: u64 = 64;
+
+/// A row group of which some rows are picked costs as much as if one in so many were read, beside these.
+const ENTER_PART: u64 = 16;
 
 /// Everything that is selected, from wherever it lies.
 pub(super) struct Sources<'t> {
@@ -31,11 +38,14 @@ enum Source<'t> {
 }
 
 impl<'t> Sources<'t> {
+    /// Of each account, no more is read than costs as much as `most` records that are read one by one, but for
+    /// the last row group.
     pub fn new(
         tiers: &'t Tiers,
         view: &View,
         selection: &Selection,
         order: Order,
+        most: u64,
     ) -> Result<Sources<'t>, Error> {
         let mut sources = Vec::new();
         let accounts: Vec<AccountId> = match selection.account {
@@ -43,7 +53,7 @@ impl<'t> Sources<'t> {
             None => view.segments.keys().copied().collect(),
         };
         for account in accounts {
-            let walk = Walk::new(tiers, view.of(account), selection, order);
+            let walk = Walk::new(tiers, view.of(account), selection, order, most);
             if !walk.segments.is_empty() {
                 sources.push(Source::Segments(Box::new(walk)));
             }
@@ -114,6 +124,16 @@ impl<'t> Sources<'t> {
         }
         missing
     }
+
+    /// What of [`Sources::new`]'s bound is left, and, if there was too little for all of it, behind which
+    /// position the rest lies: of one account.
+    pub fn left(&self) -> (u64, Option<Seq>) {
+        let walks = self.sources.iter().find_map(|source| match source {
+            Source::Segments(walk) => Some((walk.left, walk.stopped_behind)),
+            Source::Controls(_) => None,
+        });
+        walks.unwrap_or((u64::MAX, None))
+    }
 }
 
 /// Whether a control record is about an account.
@@ -123,6 +143,7 @@ fn concerns(account: AccountId, seq: Seq, record: &Record<'_>) -> bool {
         Change::AccountRotated { account: of, .. }
         | Change::RetentionSet { account: of, .. }
         | Change::SitesSet { account: of, .. }
+        | Change::TypeSet { account: of, .. }
         | Change::Erased { account: of, .. }
         | Change::Imported { account: of, .. } => of == account,
         Change::Event(_) | Change::User(_) => false,
@@ -164,16 +185,23 @@ struct Walk<'t> {
     segments: Vec<Arc<Sealed>>,
     open: Option<Open>,
     rows: Option<Window>,
+    columns: ColumnReader,
     missing: Missing,
+    /// What reading may cost yet, in records.
+    left: u64,
+    /// Behind which position nothing was read for that.
+    stopped_behind: Option<Seq>,
 }
 
 /// What lets a segment or a row group be left out.
-struct Hints {
-    range: RangeInclusive<Seq>,
-    user_id: Option<String>,
-    from: Option<Date>,
-    to: Option<Date>,
-    kind: Option<Kind>,
+pub(super) struct Hints {
+    pub range: RangeInclusive<Seq>,
+    pub user_id: Option<String>,
+    pub from: Option<Date>,
+    pub to: Option<Date>,
+    pub kind: Option<Kind>,
+    /// Of nothing but events, their types.
+    pub event_kinds: Option<Vec<String>>,
 }
 
 impl Hints {
@@ -206,12 +234,92 @@ impl Hints {
         users || self.kind != Some(Kind::State)
     }
 
-    fn group(&self, group: &Group) -> bool {
+    pub fn group(&self, group: &Group) -> bool {
         let of_state = group.users || group.keys;
         self.may_match(group.first_seq, group.last_seq, group.dates, of_state)
     }
 
-    fn segment(&self, sealed: &Sealed) -> bool {
+    /// The row groups of a segment that may have something, by number.
+    pub fn groups(&self, tiers: &Tiers, sealed: &Sealed, segment: &Segment) -> Vec<usize> {
+        self.counted(tiers, sealed, segment).into_iter().map(|(number, _)| number).collect()
+    }
+
+    /// How many records a segment may have at most.
+    pub fn rows(&self, tiers: &Tiers, sealed: &Sealed) -> u64 {
+        // What can't be read is said by who reads it.
+        let Ok(segment) = tiers.open_segment(sealed) else { return sealed.rows() };
+        self.counted(tiers, sealed, &segment).into_iter().map(|(_, rows)| rows).sum()
+    }
+
+    /// The row groups of a segment that may have something, and how many records at most. Its index, if
+    /// there is one, knows which types each has.
+    fn counted(&self, tiers: &Tiers, sealed: &Sealed, segment: &Segment) -> Vec<(usize, u64)> {
+        let within = |group: &Group| {
+            let first = group.first_seq.max(*self.range.start());
+            let last = group.last_seq.min(*self.range.end());
+            group.rows.min((last + 1).saturating_sub(first))
+        };
+        let groups = segment.groups().iter().enumerate();
+        let mut groups: Vec<(usize, u64)> = groups
+            .filter(|(_, group)| self.group(group))
+            .map(|(number, group)| (number, within(group)))
+            .collect();
+        if let Some(kinds) = &self.event_kinds
+            && let Some((summary, index)) = sealed.index().zip(tiers.index_of(sealed))
+        {
+            let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
+            match index.rows_by_group(Some(&kinds)) {
+                Ok(rows) if rows.len() == segment.groups().len() => {
+                    let of_kinds = |number: usize| u64::from(rows[number]);
+                    groups.iter_mut().for_each(|(n, rows)| *rows = of_kinds(*n).min(*rows));
+                    groups.retain(|(_, rows)| *rows > 0);
+                }
+                Ok(_) => {}
+                Err(error) => tiers.index_failed(sealed, &summary, &error),
+            }
+        }
+        groups
+    }
+
+    /// Whether a segment's index, if it has one, knows that none of its events are of the types.
+    fn is_without(&self, tiers: &Tiers, sealed: &Sealed) -> bool {
+        let Some(kinds) = &self.event_kinds else { return false };
+        let Some((summary, index)) = sealed.index().zip(tiers.index_of(sealed)) else {
+            return false;
+        };
+        let mut is_without = true;
+        let asked = index.kinds(&mut |kind, _| is_without &= !kinds.iter().any(|k| k == kind));
+        if let Err(error) = &asked {
+            tiers.index_failed(sealed, &summary, error);
+        }
+        is_without && asked.is_ok()
+    }
+
+    /// Reads what may be looked for of a row group: all, or of one type its events alone, where they are few.
+    fn read(
+        &self,
+        segment: &Segment,
+        group: usize,
+        columns: &mut ColumnReader,
+    ) -> Result<Read, SegmentError> {
+        if let Some(id) = &self.user_id
+            && !segment.may_hold_user(group, id)?
+        {
+            return Ok(Read { rows: None, cost: GROUP_COST });
+        }
+        if let Some([kind]) = self.event_kinds.as_deref() {
+            let mut group = columns.enter(segment, group)?;
+            if let Some(rows) = group.events_of_type(kind, &self.range)? {
+                let cost = group.rows() as u64 / ENTER_PART + rows.len() as u64;
+                return Ok(Read { rows: Some(rows), cost });
+            }
+        }
+        let rows = segment.read(group)?;
+        let cost = rows.len() as u64;
+        Ok(Read { rows: Some(rows), cost })
+    }
+
+    pub fn segment(&self, sealed: &Sealed) -> bool {
         let summary = &sealed.summary;
         // Only the file itself tells whether there are keys in it.
         self.may_match(summary.first_seq, summary.last_seq, summary.dates, true)
@@ -224,6 +332,8 @@ struct Open {
     sealed: Arc<Sealed>,
     /// In reverse of the reading order.
     groups: Vec<usize>,
+    /// Whether one of them was read: without, whoever is stopped for what it cost would come no further.
+    is_entered: bool,
 }
 
 /// Rows of a group that weren't shown yet.
@@ -239,6 +349,7 @@ impl<'t> Walk<'t> {
         segments: &[Arc<Sealed>],
         selection: &Selection,
         order: Order,
+        most: u64,
     ) -> Walk<'t> {
         let hints = Hints {
             range: selection.range.clone(),
@@ -246,13 +357,27 @@ impl<'t> Walk<'t> {
             from: selection.from,
             to: selection.to,
             kind: selection.kind,
+            event_kinds: (selection.event_type.clone())
+                .filter(|_| selection.kind == Some(Kind::Events))
+                .map(|kind| vec![kind]),
         };
         let mut segments: Vec<_> =
             segments.iter().filter(|sealed| hints.segment(sealed)).cloned().collect();
         if order == Order::Ascending {
             segments.reverse();
         }
-        Walk { tiers, order, hints, segments, open: None, rows: None, missing: Missing::default() }
+        Walk {
+            tiers,
+            order,
+            hints,
+            segments,
+            open: None,
+            rows: None,
+            columns: ColumnReader::default(),
+            missing: Missing::default(),
+            left: most,
+            stopped_behind: None,
+        }
     }
 
     fn head(&mut self) -> Option<Seq> {
@@ -288,67 +413,101 @@ impl<'t> Walk<'t> {
         visit(seq, &record)
     }
 
-    /// Reads the next row group; `false` if there is none. What is damaged is noted and left out.
-    fn load(&mut self) -> bool {
-        loop {
-            if self.open.is_none() {
-                let Some(sealed) = self.segments.pop() else { return false };
-                match Segment::open(&sealed.path, Some(&sealed.summary)) {
-                    Ok(segment) => {
-                        let groups = segment.groups().iter().enumerate();
-                        let mut groups: Vec<_> = groups
-                            .filter(|(_, group)| self.hints.group(group))
-                            .map(|(number, _)| number)
-                            .collect();
-                        if self.order == Order::Ascending {
-                            groups.reverse();
-                        }
-                        self.open = Some(Open { segment, sealed, groups });
+    /// Whether nothing more may be read. What lies at these positions is next.
+    fn is_spent(&mut self, first: Seq, last: Seq) -> bool {
+        if self.left == 0 {
+            self.stopped_behind = Some(match self.order {
+                Order::Ascending => first.saturating_sub(1),
+                Order::Descending => last.saturating_add(1),
+            });
+        }
+        self.left == 0
+    }
+
+    fn pay(&mut self, cost: u64) {
+        self.left = self.left.saturating_sub(cost);
+    }
+
+    /// Opens the next segment; `false` if there is none, or nothing more may be read.
+    fn open(&mut self) -> bool {
+        while let Some(sealed) = self.segments.pop() {
+            let (first, last) = (sealed.summary.first_seq, sealed.summary.last_seq);
+            if self.is_spent(first, last) {
+                return false;
+            }
+            self.pay(GROUP_COST);
+            if self.hints.is_without(self.tiers, &sealed) {
+                continue;
+            }
+            match self.tiers.open_segment(&sealed) {
+                Ok(segment) => {
+                    self.pay(GROUP_COST * segment.groups().len() as u64);
+                    let mut groups = self.hints.groups(self.tiers, &sealed, &segment);
+                    if self.order == Order::Ascending {
+                        groups.reverse();
                     }
-                    Err(error) => {
-                        if self.hints.misses(sealed.summary.users > 0) {
-                            self.missing.add(sealed.rows(), sealed.name());
-                        }
-                        self.tiers.note_damage(sealed.name(), &error.to_string());
-                        continue;
+                    self.open = Some(Open { segment, sealed, groups, is_entered: false });
+                    return true;
+                }
+                Err(error) => {
+                    if self.hints.misses(sealed.summary.users > 0) {
+                        self.missing.add(sealed.rows(), sealed.name());
                     }
+                    self.tiers.note_unread(&sealed, &error);
                 }
             }
-            let Some(open) = &mut self.open else { return false };
-            let Some(group) = open.groups.pop() else {
+        }
+        false
+    }
+
+    /// Reads the next row group; `false` if there is none, or nothing more may be read. What is damaged is noted
+    /// and left out.
+    fn load(&mut self) -> bool {
+        loop {
+            let Some(open) = &mut self.open else {
+                if self.open() {
+                    continue;
+                }
+                return false;
+            };
+            let Some(number) = open.groups.pop() else {
                 self.open = None;
                 continue;
             };
-            match read_group(&open.segment, group, self.hints.user_id.as_deref()) {
-                Ok(Some(rows)) => {
-                    let (next, end) = (0, rows.len());
-                    self.rows = Some(Window { rows, next, end });
-                    return true;
+            let group = open.segment.groups().get(number).cloned();
+            let was_entered = std::mem::replace(&mut open.is_entered, true);
+            if let Some(Group { first_seq, last_seq, .. }) = group
+                && was_entered
+                && self.is_spent(first_seq, last_seq)
+            {
+                return false;
+            }
+            let Some(open) = &self.open else { return false };
+            match self.hints.read(&open.segment, number, &mut self.columns) {
+                Ok(Read { rows, cost }) => {
+                    self.pay(cost);
+                    if let Some(rows) = rows {
+                        let (next, end) = (0, rows.len());
+                        self.rows = Some(Window { rows, next, end });
+                        return true;
+                    }
                 }
-                Ok(None) => {}
                 Err(error) => {
-                    let group = open.segment.groups().get(group);
-                    if self.hints.misses(group.is_none_or(|group| group.users)) {
+                    if self.hints.misses(group.as_ref().is_none_or(|group| group.users)) {
                         let rows = group.map_or(0, |group| group.rows);
                         self.missing.add(rows, open.sealed.name());
                     }
-                    self.tiers.note_damage(open.sealed.name(), &error.to_string());
+                    self.tiers.note_unread(&open.sealed, &error);
                 }
             }
         }
     }
 }
 
-/// A group's rows, unless none can be of the user who is looked for.
-fn read_group(
-    segment: &Segment,
-    group: usize,
-    user_id: Option<&str>,
-) -> Result<Option<Rows>, SegmentError> {
-    if let Some(id) = user_id
-        && !segment.may_hold_user(group, id)?
-    {
-        return Ok(None);
-    }
-    segment.read(group).map(Some)
+/// What was read of a row group.
+struct Read {
+    /// None if it has nothing of what is looked for.
+    rows: Option<Rows>,
+    /// What that cost, in records.
+    cost: u64,
 }

@@ -16,9 +16,10 @@ use super::outcome::{Receipt, Refusal};
 use super::replay::{Registry, catch_up};
 use super::space::Claim;
 use super::state::{Pending, Undo, rotated};
+use super::types::AllOverrides;
 use super::{Error, Store};
 use crate::model::erasure::Scope;
-use crate::model::limits::{ACCOUNTS_MAX, DEPTH_MAX};
+use crate::model::limits::{ACCOUNTS_MAX, DEPTH_MAX, OVERRIDES_MAX};
 use crate::model::record::UserPatch;
 use crate::model::{Account, AccountId, Accounts, Change, Date, Record, Seq, User, json};
 
@@ -34,6 +35,8 @@ pub(super) struct Stage<'s> {
     pending: Pending<'s>,
     accounts: Arc<Accounts>,
     accounts_changed: bool,
+    overrides: Arc<AllOverrides>,
+    overrides_changed: bool,
     erasures: Vec<Erasure>,
     /// What was taken names more users than are written at once; it is alone in its group.
     large: bool,
@@ -54,6 +57,8 @@ pub(super) struct Appended<'s> {
     pending: Pending<'s>,
     /// The accounts as they are then, if they changed.
     accounts: Option<Arc<Accounts>>,
+    /// The types that accounts have set, if they changed.
+    overrides: Option<Arc<AllOverrides>>,
     erasures: Vec<Erasure>,
     large: bool,
 }
@@ -68,6 +73,8 @@ impl<'s> Stage<'s> {
             pending: Pending::new(&hot.state),
             accounts: store.accounts(),
             accounts_changed: false,
+            overrides: store.all_overrides(),
+            overrides_changed: false,
             erasures: Vec::new(),
             large: false,
         }
@@ -108,6 +115,7 @@ impl<'s> Stage<'s> {
         let first_seq = self.first_seq + taken as Seq;
         let count = drafts.len() as u64;
         let accounts = (Arc::clone(&self.accounts), self.accounts_changed);
+        let overrides = (Arc::clone(&self.overrides), self.overrides_changed);
         let (mut undo, erasures) = (Vec::new(), self.erasures.len());
         let keyed = drafts.first().and_then(Draft::keyed);
         for (index, draft) in drafts.into_iter().enumerate() {
@@ -118,6 +126,7 @@ impl<'s> Stage<'s> {
                 self.encoded.truncate(taken);
                 undo.into_iter().rev().for_each(|undo| self.pending.undo(undo));
                 (self.accounts, self.accounts_changed) = accounts;
+                (self.overrides, self.overrides_changed) = overrides;
                 self.erasures.truncate(erasures);
                 return Err(refusal);
             }
@@ -248,6 +257,22 @@ impl<'s> Stage<'s> {
                 self.put_account(account);
                 Ok(())
             }
+            Effect::SetType { account, kind, attribute, data_type } => {
+                self.accounts.get(account).ok_or(Refusal::NoAccount)?;
+                let attribute = attribute.as_str();
+                let all = Arc::make_mut(&mut self.overrides);
+                let of_account = Arc::make_mut(all.entry(account).or_default());
+                of_account.set(&kind, attribute, data_type);
+                if of_account.len() > OVERRIDES_MAX {
+                    return Err(Refusal::TooManyTypes);
+                }
+                if of_account.is_empty() {
+                    all.remove(&account);
+                }
+                self.overrides_changed = true;
+                undo.push(self.pending.put_type(account, kind.events(), attribute, data_type));
+                Ok(())
+            }
             Effect::Erase { account, scope, user, at } => {
                 self.erasures.push(Erasure { seq, account, scope, at });
                 if let Some(id) = user {
@@ -276,6 +301,8 @@ impl<'s> Stage<'s> {
             pending,
             accounts,
             accounts_changed,
+            overrides,
+            overrides_changed,
             erasures,
             large,
         } = self;
@@ -285,7 +312,8 @@ impl<'s> Stage<'s> {
         store.tiers.append(&entries(first_seq, &encoded))?;
         let last_seq = first_seq + encoded.len() as Seq - 1;
         let accounts = accounts_changed.then_some(accounts);
-        Ok(Some(Appended { store, last_seq, pending, accounts, erasures, large }))
+        let overrides = overrides_changed.then_some(overrides);
+        Ok(Some(Appended { store, last_seq, pending, accounts, overrides, erasures, large }))
     }
 }
 
@@ -296,7 +324,7 @@ impl Appended<'_> {
     /// belongs to it and a flush behind it, as when a store is opened: a crash on the way leaves a
     /// state that is a little behind, and the next opening goes on.
     pub fn merge(self, flush: &dyn Flush) -> Result<(), Error> {
-        let Appended { store, last_seq, pending, accounts, erasures, large } = self;
+        let Appended { store, last_seq, pending, accounts, overrides, erasures, large } = self;
         if large {
             let hot = store.tiers.hot();
             catch_up(store.tiers.as_ref(), &hot.state, flush, last_seq)?;
@@ -311,6 +339,9 @@ impl Appended<'_> {
         }
         if let Some(accounts) = accounts {
             store.publish(accounts);
+        }
+        if let Some(overrides) = overrides {
+            store.publish_overrides(overrides);
         }
         store.durable.store(last_seq, SeqCst);
         store.high_water.note(last_seq);

@@ -4,21 +4,25 @@
 //! and a replay both go through it, so that they can't come to different results.
 
 use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use sled::{Batch, IVec, Tree};
 
 use super::codec::{Input, Malformed, open_as, put_date, put_str, put_u64, seal_as};
 use super::flush::Flush;
+use super::log::{Order, Step};
 use super::once::{self, Stored};
+use super::types::{self, AllOverrides};
 use super::{Error, walk};
 use crate::model::erasure::Digest;
 use crate::model::limits::DEPTH_MAX;
 use crate::model::record::{Keyed, Progress};
 use crate::model::user::UserLimit;
 use crate::model::{
-    Account, AccountId, AccountName, Accounts, ApiToken, Date, Object, SecretHash, Seq, Sites,
-    User, json,
+    Account, AccountId, AccountName, Accounts, ApiToken, DataType, Date, Object, Overrides,
+    SecretHash, Seq, Sites, User, json,
 };
 
 pub(super) const MARK: &[u8] = b"m";
@@ -49,6 +53,19 @@ pub(super) struct State {
 
 /// A user in the tree: its id and its state.
 pub(super) type UserEntry = (String, User);
+
+/// A user as the state has it, not parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserText<'s> {
+    /// The id.
+    pub id: &'s str,
+    /// When the first call that named the user was accepted.
+    pub created_at: Date,
+    /// When the last one was.
+    pub updated_at: Date,
+    /// Every attribute, `email` among them, without `id`: one JSON object, compact.
+    pub attributes: &'s str,
+}
 
 impl State {
     pub fn new(tree: Tree) -> State {
@@ -146,20 +163,44 @@ impl State {
         account: AccountId,
         after: Option<&str>,
     ) -> impl Iterator<Item = Result<UserEntry, Error>> + use<> {
-        let prefix = user_key(account, "");
-        let start = match after {
-            // The key right behind: ids have no end mark, so a longer one follows a shorter.
-            Some(id) => [user_key(account, id), vec![0]].concat(),
-            None => prefix.clone(),
-        };
-        let end = user_key(AccountId(account.0.saturating_add(1)), "");
-        let prefix_len = prefix.len();
-        walk::ascending(&self.tree, start..end).map(move |entry| {
+        let prefix_len = user_key(account, "").len();
+        walk::ascending(&self.tree, users_after(account, after)).map(move |entry| {
             let (key, value) = entry.map_err(Error::sled("read users"))?;
             let id = std::str::from_utf8(&key[prefix_len..])
                 .map_err(|_| damaged(&key, Malformed("its id isn't UTF-8")))?;
             Ok((id.to_owned(), decode_user(&key, &value)?))
         })
+    }
+
+    /// Shows `visit` the users of an account whose id comes behind `behind`, by id, until it says to stop.
+    pub fn each_user(
+        &self,
+        account: AccountId,
+        order: Order,
+        behind: Option<&str>,
+        visit: &mut dyn FnMut(&UserText<'_>) -> Step,
+    ) -> Result<(), Error> {
+        let prefix = user_key(account, "");
+        let entries: Box<dyn Iterator<Item = _>> = match (order, behind) {
+            (Order::Ascending, _) => {
+                Box::new(walk::ascending(&self.tree, users_after(account, behind)))
+            }
+            (Order::Descending, Some(id)) => {
+                Box::new(walk::descending(&self.tree, prefix.clone()..user_key(account, id)))
+            }
+            (Order::Descending, None) => {
+                Box::new(walk::descending(&self.tree, users_after(account, None)))
+            }
+        };
+        for entry in entries {
+            let (key, value) = entry.map_err(Error::sled("read users"))?;
+            let user =
+                user_text(&key, prefix.len(), &value).map_err(|error| damaged(&key, error))?;
+            if visit(&user)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     pub fn accounts(&self) -> Result<Accounts, Error> {
@@ -169,6 +210,18 @@ impl State {
             accounts.put(decode_account(&key, &value).map_err(|error| damaged(&key, error))?);
         }
         Ok(accounts)
+    }
+
+    /// The types that accounts have set.
+    pub fn overrides(&self) -> Result<AllOverrides, Error> {
+        let mut all: HashMap<AccountId, Overrides> = HashMap::new();
+        for entry in self.tree.scan_prefix([types::PREFIX]) {
+            let (key, value) = entry.map_err(Error::sled("read the types that were set"))?;
+            let set = types::decode(&key, &value).map_err(|error| damaged(&key, error))?;
+            let of_account = all.entry(set.account).or_default();
+            of_account.set_of(set.events, set.attribute, Some(set.data_type));
+        }
+        Ok(all.into_iter().map(|(account, of_account)| (account, Arc::new(of_account))).collect())
     }
 
     /// How far each import into an account has come, for those of users or of events.
@@ -318,6 +371,19 @@ impl<'s> Pending<'s> {
         self.put(key, Some(value))
     }
 
+    /// Takes in that a type was set for an attribute, or taken back.
+    pub fn put_type(
+        &mut self,
+        account: AccountId,
+        events: Option<&str>,
+        attribute: &str,
+        data_type: Option<DataType>,
+    ) -> Undo {
+        let key = types::key(account, events, attribute);
+        let value = data_type.map(|data_type| types::encode(&key, data_type));
+        self.put(key, value)
+    }
+
     fn put(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) -> Undo {
         self.bytes += key.len() + value.as_ref().map_or(0, Vec::len);
         let before = self.entries.insert(key.clone(), value);
@@ -410,6 +476,16 @@ pub(super) fn user_key(account: AccountId, id: &str) -> Vec<u8> {
     key
 }
 
+/// The keys of an account's users, of those whose id comes after one.
+fn users_after(account: AccountId, after: Option<&str>) -> Range<Vec<u8>> {
+    let start = match after {
+        // The key right behind: ids have no end mark, so a longer one follows a shorter.
+        Some(id) => [user_key(account, id), vec![0]].concat(),
+        None => user_key(account, ""),
+    };
+    start..user_key(AccountId(account.0.saturating_add(1)), "")
+}
+
 /// Whether a key says how far the log is applied, and not what follows from it.
 pub(super) fn is_mark(key: &[u8]) -> bool {
     key == MARK || key == REBUILDING
@@ -466,6 +542,20 @@ pub(super) fn decode_user(key: &[u8], value: &[u8]) -> Result<User, Error> {
         Ok(User { created_at, updated_at, attributes })
     };
     decode().map_err(|error| damaged(key, error))
+}
+
+fn user_text<'s>(
+    key: &'s [u8],
+    prefix_len: usize,
+    value: &'s [u8],
+) -> Result<UserText<'s>, Malformed> {
+    let id = key.get(prefix_len..).and_then(|id| std::str::from_utf8(id).ok());
+    let id = id.ok_or(Malformed("its id isn't UTF-8"))?;
+    let mut input = open(key, value)?;
+    let (created_at, updated_at) = (input.date()?, input.date()?);
+    let attributes = input.str()?;
+    input.end()?;
+    Ok(UserText { id, created_at, updated_at, attributes })
 }
 
 pub(super) fn encode_account(key: &[u8], account: &Account) -> Vec<u8> {

@@ -1,9 +1,11 @@
 //! Whole stores in temporary folders.
 
+mod answers;
 mod at_rest;
 mod batches;
 mod flushes;
 mod keys;
+mod types;
 
 use std::ops::{ControlFlow, RangeInclusive};
 

@@ -8,20 +8,26 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::io;
+use std::num::NonZeroUsize;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::Thread;
 
+use lru::LruCache;
+use rustix::io::Errno;
 use sled::IVec;
 
 use super::batch::{BatchView, EncodedBatch};
 use super::compactor::SEAL_BYTES;
 use super::hot::Hot;
+use super::index::{self, Index, IndexError};
 use super::log::{Log, Missing, Order, Selection, Step, Visit};
-use super::manifest::{self, Edit, View};
+use super::manifest::{self, Edit, Sealed, View};
 use super::sealed::Sources;
+use super::segment::{Segment, SegmentError, Tail};
 use super::{Error, walk};
 use crate::model::{Record, Seq};
 
@@ -37,7 +43,22 @@ pub(super) struct Tiers {
     wake: OnceLock<Thread>,
     /// Files that were found damaged, and why.
     damage: Mutex<BTreeMap<String, String>>,
+    /// Indexes that are open, and bytes of the tail of each.
+    indexes: Recent<(Arc<Index>, u64)>,
+    /// Tails of segments that were read.
+    tails: Recent<Tail>,
 }
+
+/// Those of recent use, by their segment's number and their checksum.
+type Recent<T> = Mutex<LruCache<(u64, u32), T>>;
+
+/// Tails of segments that are kept, and their row groups, each of which takes some 5 KB.
+const TAILS_MAX: NonZeroUsize = NonZeroUsize::new(64).expect("it is more than 0");
+const TAIL_GROUPS_MAX: usize = 1_024;
+
+/// Indexes that are kept open, and bytes of their tails, which are kept in memory.
+const INDEXES_MAX: NonZeroUsize = NonZeroUsize::new(64).expect("it is more than 0");
+const INDEXES_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 impl Tiers {
     /// Finds the end of the log.
@@ -54,6 +75,8 @@ impl Tiers {
             segments_dir,
             wake: OnceLock::new(),
             damage: Mutex::default(),
+            indexes: Mutex::new(LruCache::new(INDEXES_MAX)),
+            tails: Mutex::new(LruCache::new(TAILS_MAX)),
         })
     }
 
@@ -110,12 +133,106 @@ impl Tiers {
         }
     }
 
+    /// A segment couldn't be read, and why. That of which there will soon be enough again is no damage.
+    pub fn note_unread(&self, sealed: &Sealed, error: &SegmentError) {
+        match error {
+            SegmentError::Io { source, .. } if passes(source) => {
+                log::warn!("segments/{} is left out this time: {error}", sealed.name());
+            }
+            _ => self.note_damage(sealed.name(), &error.to_string()),
+        }
+    }
+
+    /// Whether a segment was found damaged.
+    pub fn is_damaged(&self, sealed: &Sealed) -> bool {
+        let damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
+        !damage.is_empty() && damage.contains_key(&sealed.name())
+    }
+
     /// The damaged files that are still part of the log, and why.
     pub fn damage(&self) -> Vec<(String, String)> {
         let view = self.view();
         let damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
         let known = |file: &str| view.all().any(|sealed| sealed.name() == file);
         damage.iter().filter(|(file, _)| known(file)).map(|(f, w)| (f.clone(), w.clone())).collect()
+    }
+
+    /// Opens a segment.
+    pub fn open_segment(&self, sealed: &Sealed) -> Result<Segment, SegmentError> {
+        let key = (sealed.number, sealed.summary.crc);
+        let tails = || self.tails.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = tails().get(&key).cloned();
+        if let Some(tail) = known {
+            return Segment::open_again(&sealed.path, tail);
+        }
+        let segment = Segment::open(&sealed.path, Some(&sealed.summary))?;
+        let mut tails = tails();
+        tails.put(key, segment.tail().clone());
+        let mut groups: usize = tails.iter().map(|(_, tail)| tail.groups()).sum();
+        while groups > TAIL_GROUPS_MAX && tails.len() > 1 {
+            groups -= tails.pop_lru().map_or(0, |(_, tail)| tail.groups());
+        }
+        Ok(segment)
+    }
+
+    /// A segment's index, if it has one that can be used.
+    pub fn index_of(&self, sealed: &Sealed) -> Option<Arc<Index>> {
+        let summary = sealed.index()?;
+        let key = (sealed.number, summary.crc);
+        let indexes = || self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((open, _)) = indexes().get(&key) {
+            return Some(Arc::clone(open));
+        }
+        match Index::open(&sealed.index_path(), sealed.of(), &summary) {
+            Ok(index) => {
+                let index = Arc::new(index);
+                let mut indexes = indexes();
+                // Who takes it away says so before he closes it: from then on nobody else would.
+                if sealed.is_retired() || sealed.index() != Some(summary) {
+                    return Some(index);
+                }
+                indexes.put(key, (Arc::clone(&index), summary.tail_bytes));
+                let mut bytes: u64 = indexes.iter().map(|(_, (_, bytes))| bytes).sum();
+                while bytes > INDEXES_BYTES_MAX && indexes.len() > 1 {
+                    bytes -= indexes.pop_lru().map_or(0, |(_, (_, bytes))| bytes);
+                }
+                Some(index)
+            }
+            Err(error) => {
+                self.index_failed(sealed, &summary, &error);
+                None
+            }
+        }
+    }
+
+    /// A segment's index did not answer, and why. If it can't be used, the segment has none from now on, so
+    /// that it gets another.
+    pub fn index_failed(&self, sealed: &Sealed, summary: &index::Summary, error: &IndexError) {
+        let passes = match error {
+            IndexError::NotKept(_) => true,
+            IndexError::Io { source, .. } => passes(source),
+            IndexError::Damaged { .. } | IndexError::Unfit { .. } => false,
+        };
+        // Taken away meanwhile, it was right to be gone.
+        if passes || sealed.index() != Some(*summary) {
+            return;
+        }
+        log::warn!("segments/{} is of no use and built anew: {error}", sealed.index_name());
+        sealed.set_index(None);
+        self.close_index(sealed, summary);
+    }
+
+    /// An index isn't used any more, as was said before: of its segment, that it is retired, or has none.
+    pub fn close_index(&self, sealed: &Sealed, summary: &index::Summary) {
+        let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        indexes.pop(&(sealed.number, summary.crc));
+    }
+
+    /// Those that are open: their segments' numbers and their checksums.
+    #[cfg(test)]
+    pub fn open_indexes(&self) -> Vec<(u64, u32)> {
+        let indexes = self.indexes.lock().unwrap();
+        indexes.iter().map(|(key, _)| *key).collect()
     }
 
     /// Shows the hot end's batches that hold a record of `range`.
@@ -182,71 +299,45 @@ impl Tiers {
         }
     }
 
-    /// Reads what a view says is sealed.
-    fn read_sealed(
+    /// As [`Log::read`], of one account's records, but reads no more than costs as much as `most` that are read one by
+    /// one, but for the last row group or batch. Says behind which position it did not go on for that.
+    pub fn read_some(
         &self,
-        view: &View,
         selection: &Selection,
         order: Order,
+        most: u64,
         visit: Visit<'_>,
-    ) -> Result<(ControlFlow<()>, Missing), Error> {
-        let mut sources = Sources::new(self, view, selection, order)?;
-        let flow = sources.read(visit)?;
-        Ok((flow, sources.missing()))
+    ) -> Result<(Missing, Option<Seq>), Error> {
+        let (missing, left) = (Missing::default(), most);
+        let mut records =
+            Records { tiers: self, selection, order, visit, missing, left, stopped_behind: None };
+        self.walk(selection.range.clone(), order, &mut records)?;
+        Ok((records.missing, records.stopped_behind))
     }
 
-    /// Shows a batch's records that are selected.
-    fn show(batch: BatchView<'_>, selection: &Selection, order: Order, visit: Visit<'_>) -> Step {
-        let end_seq = batch.end_seq();
-        let records = batch.records().map(|entry| {
-            entry.map_err(|error| Error::Damaged {
-                place: format!("the batch that ends before record {end_seq}"),
-                why: error.0.to_owned(),
-            })
-        });
-        let mut one = |seq: Seq, record: &Record<'_>| {
-            if selection.range.contains(&seq) {
-                visit(seq, record)
-            } else {
-                Ok(ControlFlow::Continue(()))
-            }
-        };
+    /// Has somebody read a range in order: what is sealed by a view, the hot end batch by batch.
+    pub fn walk(
+        &self,
+        range: RangeInclusive<Seq>,
+        order: Order,
+        reading: &mut dyn Reading,
+    ) -> Result<(), Error> {
+        let (start, end) = (*range.start(), *range.end());
+        let range = start..=end.min(self.next_seq() - 1);
         match order {
-            Order::Ascending => {
-                for entry in records {
-                    let (seq, record) = entry?;
-                    if one(seq, &record)?.is_break() {
-                        return Ok(ControlFlow::Break(()));
-                    }
-                }
-            }
-            Order::Descending => {
-                let records = records.collect::<Result<Vec<_>, _>>()?;
-                for (seq, record) in records.iter().rev() {
-                    if one(*seq, record)?.is_break() {
-                        return Ok(ControlFlow::Break(()));
-                    }
-                }
-            }
+            Order::Ascending => self.ascend(range, reading),
+            Order::Descending => self.descend(range, reading),
         }
-        Ok(ControlFlow::Continue(()))
     }
 
-    fn ascend(&self, selection: &Selection, visit: Visit<'_>) -> Result<Missing, Error> {
-        let (mut from, end) = (*selection.range.start(), *selection.range.end());
-        let end = end.min(self.next_seq() - 1);
-        let mut missing = Missing::default();
+    fn ascend(&self, range: RangeInclusive<Seq>, reading: &mut dyn Reading) -> Result<(), Error> {
+        let (mut from, end) = range.into_inner();
         let mut stopped = false;
         while from <= end && !stopped {
             let view = self.view();
             let sealed_through = view.position.sealed_through;
             if from <= sealed_through {
-                let part = Selection { range: from..=end.min(sealed_through), ..selection.clone() };
-                let (flow, left_out) = self.read_sealed(&view, &part, Order::Ascending, visit)?;
-                missing.join(left_out);
-                if flow.is_break() {
-                    return Ok(missing);
-                }
+                stopped = reading.sealed(&view, from..=end.min(sealed_through))?.is_break();
                 from = sealed_through + 1;
                 continue;
             }
@@ -257,7 +348,7 @@ impl Tiers {
                     return Ok(ControlFlow::Break(()));
                 }
                 from = batch.end_seq();
-                let flow = Tiers::show(batch, selection, Order::Ascending, visit)?;
+                let flow = reading.batch(batch)?;
                 stopped = flow.is_break();
                 Ok(flow)
             })?;
@@ -265,23 +356,20 @@ impl Tiers {
                 return Err(hole(from, before));
             }
         }
-        Ok(missing)
+        Ok(())
     }
 
-    fn descend(&self, selection: &Selection, visit: Visit<'_>) -> Result<Missing, Error> {
-        let (start, mut to) = (*selection.range.start(), *selection.range.end());
-        to = to.min(self.next_seq() - 1);
+    fn descend(&self, range: RangeInclusive<Seq>, reading: &mut dyn Reading) -> Result<(), Error> {
+        let (start, mut to) = range.into_inner();
         let mut stopped = false;
         loop {
             let view = self.view();
             let sealed_through = view.position.sealed_through;
             if start > to || stopped {
-                return Ok(Missing::default());
+                return Ok(());
             }
             if to <= sealed_through {
-                let part = Selection { range: start..=to, ..selection.clone() };
-                let read = self.read_sealed(&view, &part, Order::Descending, visit)?;
-                return Ok(read.1);
+                return reading.sealed(&view, start..=to).map(drop);
             }
             let (before, hot_start) = (to, start.max(sealed_through + 1));
             self.hot_batches(hot_start..=to, Order::Descending, &mut |batch, _| {
@@ -289,7 +377,7 @@ impl Tiers {
                     return Ok(ControlFlow::Break(()));
                 }
                 to = batch.first_seq() - 1;
-                let flow = Tiers::show(batch, selection, Order::Descending, visit)?;
+                let flow = reading.batch(batch)?;
                 stopped = flow.is_break();
                 Ok(flow)
             })?;
@@ -298,6 +386,101 @@ impl Tiers {
             }
         }
     }
+}
+
+/// Whether there were too few descriptors, or too little memory.
+fn passes(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
+}
+
+/// Somebody who reads the log by way of [`Tiers::walk`].
+pub(super) trait Reading {
+    /// Reads what a view says is sealed of a range.
+    fn sealed(&mut self, view: &View, range: RangeInclusive<Seq>) -> Step;
+
+    /// Reads a batch of the hot end, which may reach beyond the range.
+    fn batch(&mut self, batch: BatchView<'_>) -> Step;
+}
+
+/// Reads record by record.
+pub(super) struct Records<'r> {
+    pub tiers: &'r Tiers,
+    pub selection: &'r Selection,
+    pub order: Order,
+    pub visit: Visit<'r>,
+    pub missing: Missing,
+    /// What reading may cost yet, in records that are read one by one.
+    pub left: u64,
+    /// Behind which position nothing was read for that.
+    pub stopped_behind: Option<Seq>,
+}
+
+impl Reading for Records<'_> {
+    fn sealed(&mut self, view: &View, range: RangeInclusive<Seq>) -> Step {
+        let part = Selection { range, ..self.selection.clone() };
+        let mut sources = Sources::new(self.tiers, view, &part, self.order, self.left)?;
+        let flow = sources.read(self.visit)?;
+        self.missing.join(sources.missing());
+        let (left, stopped_behind) = sources.left();
+        self.left = self.left.min(left);
+        if flow.is_break() || stopped_behind.is_none() {
+            return Ok(flow);
+        }
+        self.stopped_behind = stopped_behind;
+        Ok(ControlFlow::Break(()))
+    }
+
+    fn batch(&mut self, batch: BatchView<'_>) -> Step {
+        let (first, end) = (batch.first_seq(), batch.end_seq());
+        if self.left == 0 {
+            self.stopped_behind = Some(match self.order {
+                Order::Ascending => first.saturating_sub(1),
+                Order::Descending => end,
+            });
+            return Ok(ControlFlow::Break(()));
+        }
+        self.left = self.left.saturating_sub(end.saturating_sub(first));
+        show(batch, &self.selection.range, self.order, self.visit)
+    }
+}
+
+/// Shows a batch's records that are in a range.
+pub(super) fn show(
+    batch: BatchView<'_>,
+    range: &RangeInclusive<Seq>,
+    order: Order,
+    visit: Visit<'_>,
+) -> Step {
+    let end_seq = batch.end_seq();
+    let records = batch.records().map(|entry| {
+        entry.map_err(|error| Error::Damaged {
+            place: format!("the batch that ends before record {end_seq}"),
+            why: error.0.to_owned(),
+        })
+    });
+    let mut one = |seq: Seq, record: &Record<'_>| {
+        if range.contains(&seq) { visit(seq, record) } else { Ok(ControlFlow::Continue(())) }
+    };
+    match order {
+        Order::Ascending => {
+            for entry in records {
+                let (seq, record) = entry?;
+                if one(seq, &record)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+        }
+        Order::Descending => {
+            let records = records.collect::<Result<Vec<_>, _>>()?;
+            for (seq, record) in records.iter().rev() {
+                if one(*seq, record)?.is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+        }
+    }
+    Ok(ControlFlow::Continue(()))
 }
 
 impl Log for Tiers {
@@ -342,10 +525,7 @@ impl Log for Tiers {
         order: Order,
         visit: Visit<'_>,
     ) -> Result<Missing, Error> {
-        match order {
-            Order::Ascending => self.ascend(selection, visit),
-            Order::Descending => self.descend(selection, visit),
-        }
+        self.read_some(selection, order, u64::MAX, visit).map(|(missing, _)| missing)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Verifying: every byte at rest is read and checked against what else is known of it.
 //!
 //! - Each segment: its length, its checksums, its structure, every row (`segment`).
+//! - Each index: its checksums and its structure, and that it is of that segment (`index`).
 //! - The manifest: its entries' checksums; that every position of the sealed part is in exactly one
 //!   segment, is a control record, or is a recorded hole.
 //! - The hot end: every batch's checksum, every record, and that it goes on where the sealed part ends.
@@ -19,6 +20,7 @@ use sled::IVec;
 use super::compactor::Pace;
 use super::directory::SCRATCH;
 use super::hot::Hot;
+use super::index::Index;
 use super::log::Order;
 use super::manifest::{self, Sealed, View};
 use super::segment::Segment;
@@ -51,6 +53,8 @@ pub struct Verified {
     pub segments: u64,
     /// Their bytes.
     pub segment_bytes: u64,
+    /// Bytes of their indexes.
+    pub index_bytes: u64,
     /// Records of the log, sealed or not.
     pub records: u64,
     /// Positions that were taken out.
@@ -60,6 +64,7 @@ pub struct Verified {
 }
 
 const RESTORE: &str = "restore a backup (`triggerly restore`), or go on without what it held";
+const REINDEX: &str = "build the indexes anew from the log (`triggerly reindex`)";
 const REBUILD: &str = "build the keyed state anew from the log (`triggerly rebuild`)";
 
 impl Store {
@@ -116,6 +121,7 @@ impl Store {
             verified.segments += 1;
             verified.segment_bytes += summary.bytes;
             whole.insert(sealed.number, wrong.is_none());
+            self.verify_index(sealed, verified, report);
             if let Some(what) = wrong {
                 self.tiers.note_damage(sealed.name(), &what);
                 report(Finding {
@@ -131,6 +137,33 @@ impl Store {
             }
         }
         Ok(whole)
+    }
+
+    /// Whether a segment's index is whole.
+    fn verify_index(
+        &self,
+        sealed: &Sealed,
+        verified: &mut Verified,
+        report: &mut dyn FnMut(Finding),
+    ) {
+        let Some(summary) = sealed.index() else { return };
+        verified.index_bytes += summary.bytes;
+        let path = sealed.index_path();
+        let opened = Index::open(&path, sealed.of(), &summary);
+        let Err(error) = opened.and_then(|index| index.verify()) else { return };
+        // Taken away meanwhile, to be built anew.
+        if sealed.index() != Some(summary) {
+            return;
+        }
+        if let Some(live) = self.tiers.view().all().find(|live| live.number == sealed.number) {
+            self.tiers.index_failed(live, &summary, &error);
+        }
+        report(Finding {
+            place: format!("segments/{}", sealed.index_name()),
+            what: error.to_string(),
+            meaning: "questions about that part of the log take longer; nothing is lost".to_owned(),
+            advice: REINDEX,
+        });
     }
 
     /// Whether each position of the sealed part is there once.

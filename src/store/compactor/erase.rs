@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use super::indexing::index_room;
 use super::{Compacted, Done, ERASE_AFTER, Error, Halt, Pace, Store, Urgency, age};
 use crate::model::erasure::Scope;
 use crate::model::{AccountId, Date, Erasures};
@@ -132,7 +133,8 @@ impl Store {
         if taken == 0 || (!thorough && taken * EXPIRED_PART < sealed.rows()) {
             return Ok(false);
         }
-        if !self.has_room(sealed.summary.bytes, compacted) {
+        let bytes = sealed.summary.bytes;
+        if !self.has_room(bytes + index_room(bytes, sealed.rows()), compacted) {
             return Err(Halt::Stopped);
         }
         let view = self.tiers.view();
@@ -186,6 +188,7 @@ fn may_hold(sealed: &Sealed, account: AccountId, due: &[PendingErasure]) -> bool
     due.iter().filter(|erasure| erasure.account == account).any(|erasure| {
         summary.first_seq < erasure.seq
             && match erasure.scope {
+                // The first of the dates is that of an arrival, if one was earlier.
                 Scope::Expired { before } => summary.dates.is_some_and(|(first, _)| first < before),
                 Scope::Events { from, to, .. } => summary.dates.is_some_and(|(first, last)| {
                     from.is_none_or(|from| from <= last) && to.is_none_or(|to| first < to)

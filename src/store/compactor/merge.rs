@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::indexing::index_room;
 use super::{Compacted, Done, Error, Halt, Pace, SEAL_BYTES, Store, Urgency};
 use crate::model::{AccountId, Erasures};
 use crate::store::fault;
@@ -50,8 +51,9 @@ impl Store {
                     damaged.iter().any(|(file, _)| *file == name)
                 };
                 let Some(run) = find_run(of, urgency, &is_damaged) else { break };
-                let bytes = run.iter().map(|sealed| sealed.summary.bytes).sum();
-                if !self.has_room(bytes, compacted) {
+                let bytes: u64 = run.iter().map(|sealed| sealed.summary.bytes).sum();
+                let rows = run.iter().map(|sealed| sealed.rows()).sum();
+                if !self.has_room(bytes + index_room(bytes, rows), compacted) {
                     return Ok(());
                 }
                 match self.merge_run(run, pace) {

@@ -6,10 +6,13 @@
 //! lets go of what is no longer needed. What a crash can leave, and what the next opening does:
 //! ```text
 //! left behind                          because it came              then
-//! N.new in segments/                   while a segment was written  removed
+//! N.new, N.index.new in segments/      while a segment, or its      removed
+//!                                        index, was written
 //! a segment that isn't in the          before the manifest had it,  removed: all it holds is still
 //!   manifest                           or after another took its      in the hot end, or in the
 //!                                      place                          other
+//! an index that isn't in the manifest  the same, or because all      removed: it is built again where
+//!                                        indexes were dropped          it is missing
 //! batches in the hot end that are      before they were removed     passed over by readers, removed
 //!   sealed already                                                    with the next step
 //! an erasure that is pending though    before it was taken off the  done again, to no effect
@@ -26,6 +29,7 @@
 //! hole. A damaged segment is left as it is.
 
 mod erase;
+mod indexing;
 mod merge;
 mod renew;
 mod rewrite;
@@ -42,6 +46,7 @@ use super::segment::Segment;
 use super::{Error, Store};
 use crate::model::{Date, Seq};
 
+pub use indexing::Reindexed;
 pub use renew::Renewal;
 
 /// Bytes of the hot end from which on it is sealed.
@@ -80,6 +85,8 @@ pub struct Compacted {
     pub merged: u64,
     /// Records that were taken out.
     pub erased: u64,
+    /// Records of segments that had no index and have one now.
+    pub indexed: u64,
     /// Whether sled's file was written anew.
     pub renewed: bool,
     /// What could not be done yet, and why.
@@ -169,6 +176,11 @@ impl Store {
         self.erase_due(urgency, now, pace, compacted)?;
         self.merge_due(urgency, pace, compacted)?;
         self.renew_if_bloated(urgency, pace, compacted)?;
+        self.index_due(urgency, pace, compacted)?;
+        // In the middle of an import what was read would be sealed a moment later.
+        if compacted.sealed == 0 {
+            self.follow_if_free(pace)?;
+        }
         if urgency == Urgency::InTime && !self.looked_through.swap(true, SeqCst) {
             self.look_through(pace)?;
         }
@@ -179,6 +191,11 @@ impl Store {
     /// damage is known before somebody asks for what it holds.
     fn look_through(&self, pace: &Pace<'_>) -> Done<()> {
         for sealed in self.tiers.view().all() {
+            if let Some((summary, index)) = sealed.index().zip(self.tiers.index_of(sealed))
+                && let Err(error) = index.verify()
+            {
+                self.tiers.index_failed(sealed, &summary, &error);
+            }
             let checked = Segment::open(&sealed.path, Some(&sealed.summary)).and_then(|segment| {
                 for group in 0..segment.groups().len() {
                     segment.check(group)?;
@@ -190,7 +207,7 @@ impl Store {
             });
             pace.check()?;
             if let Err(error) = checked {
-                self.tiers.note_damage(sealed.name(), &error.to_string());
+                self.tiers.note_unread(sealed, &error);
             }
         }
         Ok(())
@@ -222,6 +239,9 @@ impl Store {
         }
         for sealed in &added {
             edit.add(sealed.number, &sealed.summary);
+            if let Some(index) = sealed.index() {
+                edit.add_index(sealed.number, &index);
+            }
         }
         let hot = self.tiers.hot();
         edit.write(&hot.manifest)?;
@@ -245,7 +265,11 @@ impl Store {
                 of.sort_unstable_by_key(|sealed| sealed.summary.first_seq);
             }
         });
-        removed.iter().for_each(|sealed| sealed.retire());
+        for sealed in removed {
+            sealed.retire();
+            // Kept open, it would stay on disk.
+            sealed.index().iter().for_each(|index| self.tiers.close_index(sealed, index));
+        }
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use crate::model::{Change, Seq};
 use crate::store::fault;
 use crate::store::hot::Hot;
 use crate::store::log::{Log, Order};
-use crate::store::{once, replay, state};
+use crate::store::{once, replay, state, types};
 
 /// Where the keyed state of a new generation comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,6 +191,9 @@ impl Store {
                     }
                     Change::Imported { account, progress } => {
                         keys.insert(state::import_key(account, Some(progress.import)));
+                    }
+                    Change::TypeSet { account, events, attribute, .. } => {
+                        keys.insert(types::key(account, events, attribute));
                     }
                     Change::Erased { account, scope: crate::model::erasure::Scope::User(user) } => {
                         keys.extend(new.state.users_of(account, user)?);

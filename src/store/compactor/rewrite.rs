@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
+use super::indexing::{fresh_index, write_index};
 use super::{Done, Error, Pace, Store};
 use crate::model::{AccountId, Date, Erasures, Record, Seq};
 use crate::store::holes::Holes;
+use crate::store::index;
 use crate::store::manifest::Sealed;
 use crate::store::once;
 use crate::store::segment::{Effort, Segment, SegmentError, SegmentWriter, Summary};
@@ -20,18 +22,33 @@ const THOROUGH_ROWS: u64 = 500_000;
 /// nobody else's sync waits for it.
 const SYNC_BYTES: u64 = 4 * 1024 * 1024;
 
-/// A segment that is being written, under a name that isn't a segment's. Removed if it is dropped.
+/// A segment that is being written, under a name that isn't a segment's, and its index. Removed if it is
+/// dropped.
 pub(super) struct Output {
+    /// Gone when it is finished.
     writer: Option<SegmentWriter<BufWriter<Syncing>>>,
+    /// Gone when it is finished, or took too much memory.
+    index: Option<index::Builder>,
     number: u64,
     fresh: PathBuf,
     dir: PathBuf,
 }
 
 /// A file that syncs as it grows.
-struct Syncing {
+pub(super) struct Syncing {
     file: File,
     unsynced: u64,
+}
+
+impl Syncing {
+    pub fn new(file: File) -> Syncing {
+        Syncing { file, unsynced: 0 }
+    }
+
+    /// All of it is on disk.
+    pub fn finish(self) -> io::Result<()> {
+        self.file.sync_all()
+    }
 }
 
 impl Write for Syncing {
@@ -53,20 +70,33 @@ impl Write for Syncing {
 impl Output {
     /// Adds a row; `true` when a good moment for a pause has come.
     pub fn put(&mut self, seq: Seq, record: &Record<'_>) -> Result<bool, Error> {
-        match &mut self.writer {
-            Some(writer) => writer.put(seq, record).map_err(|error| failed(error, &self.fresh)),
-            None => Ok(false),
+        let Some(writer) = &mut self.writer else { return Ok(false) };
+        let full = writer.put(seq, record).map_err(|error| failed(error, &self.fresh))?;
+        if let Some(index) = &mut self.index {
+            index.put(record);
+            if full {
+                index.end_group();
+            }
         }
+        Ok(full)
     }
 
-    /// Makes it durable under its name.
+    /// Bytes of memory that its index takes meanwhile, about.
+    pub fn index_memory(&self) -> usize {
+        self.index.as_ref().map_or(0, index::Builder::memory)
+    }
+
+    /// Leaves the index to be built behind everything else.
+    pub fn drop_index(&mut self) {
+        self.index = None;
+    }
+
+    /// Makes it durable under its name, and its index, if that can be written.
     pub fn finish(mut self) -> Result<Sealed, Error> {
         let finish = |writer: SegmentWriter<BufWriter<Syncing>>| -> Result<Summary, SegmentError> {
             let (out, summary) = writer.finish()?;
-            let synced = out
-                .into_inner()
-                .map_err(io::IntoInnerError::into_error)
-                .and_then(|syncing| syncing.file.sync_all());
+            let synced =
+                out.into_inner().map_err(io::IntoInnerError::into_error).and_then(Syncing::finish);
             synced.map(|()| summary).map_err(|source| SegmentError::Io {
                 doing: "sync",
                 place: self.fresh.display().to_string(),
@@ -77,7 +107,15 @@ impl Output {
             return Err(Error::io("finish", &self.fresh)(io::ErrorKind::NotFound.into()));
         };
         let summary = finish(writer).map_err(|error| failed(error, &self.fresh))?;
-        let sealed = Sealed::new(self.number, summary, &self.dir);
+        let sealed = Sealed::new(self.number, summary, None, &self.dir);
+        match self.index.take().map(|index| write_index(index, &sealed)) {
+            None => {}
+            Some(Ok(index)) => sealed.set_index(Some(index)),
+            // What is sealed has to become a segment all the same; its index is built behind everything else.
+            Some(Err(error)) => {
+                log::warn!("segments/{} is left without an index: {error}", sealed.name())
+            }
+        }
         fs::rename(&self.fresh, &sealed.path).map_err(Error::io("rename", &self.fresh))?;
         Ok(sealed)
     }
@@ -90,7 +128,7 @@ impl Drop for Output {
     }
 }
 
-fn failed(error: SegmentError, path: &std::path::Path) -> Error {
+pub(super) fn failed(error: SegmentError, path: &std::path::Path) -> Error {
     match error {
         SegmentError::Io { doing, source, .. } => Error::io(doing, path)(source),
         other => Error::Damaged { place: path.display().to_string(), why: other.to_string() },
@@ -111,12 +149,13 @@ impl Store {
         let fresh = dir.join(format!("{number}.new"));
         let file = File::create(&fresh).map_err(Error::io("make", &fresh))?;
         let name = self.accounts().get(account).map(|account| account.name.as_str().to_owned());
-        let out = BufWriter::with_capacity(256 * 1024, Syncing { file, unsynced: 0 });
+        let out = BufWriter::with_capacity(256 * 1024, Syncing::new(file));
         let writer = SegmentWriter::with(out, account, &name.unwrap_or_default(), effort)
             .map_err(|error| failed(error, &fresh))?;
         let now = Date::from_millis(self.compacted_at.load(SeqCst));
         let writer = writer.keeping_keys_from(once::kept_from(now));
-        Ok(Output { writer: Some(writer), number, fresh, dir })
+        let index = index::Builder::new(account).spilling_to(fresh_index(&fresh, number));
+        Ok(Output { writer: Some(writer), index: Some(index), number, fresh, dir })
     }
 
     /// Makes the names of new segments durable.
@@ -141,7 +180,7 @@ impl Store {
         let effort = if rows >= THOROUGH_ROWS { Effort::Thorough } else { Effort::Quick };
         for sealed in run {
             let damaged = |error: SegmentError| {
-                self.tiers.note_damage(sealed.name(), &error.to_string());
+                self.tiers.note_unread(sealed, &error);
                 failed(error, &sealed.path)
             };
             let segment = Segment::open(&sealed.path, Some(&sealed.summary)).map_err(&damaged)?;
@@ -176,7 +215,7 @@ impl Store {
         pace: &Pace<'_>,
     ) -> Done<u64> {
         let damaged = |error: SegmentError| {
-            self.tiers.note_damage(sealed.name(), &error.to_string());
+            self.tiers.note_unread(sealed, &error);
             failed(error, &sealed.path)
         };
         let segment = Segment::open(&sealed.path, Some(&sealed.summary)).map_err(&damaged)?;

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
+use super::indexing::index_room;
 use super::rewrite::Output;
 use super::{Compacted, Done, Error, Pace, SEAL_AGE, SEAL_BYTES, Store, Urgency, age};
-use crate::model::{AccountId, Change, Date, Seq};
+use crate::model::{AccountId, Date, Seq};
 use crate::store::fault;
 use crate::store::holes::Holes;
 use crate::store::log::Order;
@@ -17,6 +18,13 @@ const STRETCH_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Segments that are written at a time; each buffers a row group.
 const OUTPUTS_MAX: usize = 8;
+
+/// Bytes of memory that their indexes take meanwhile, all together. Beyond, the one that takes most is left to be
+/// built by itself.
+const INDEXES_MEMORY_MAX: usize = 24 * 1024 * 1024;
+
+/// Bytes of batches after which it is looked what they take, but for what is in the last batch.
+const LOOK_BYTES: usize = 128 * 1024;
 
 impl Store {
     /// Seals what is due: what there is too much of, or what is too old; or everything.
@@ -88,7 +96,8 @@ impl Store {
             return Ok(false);
         }
         // Text becomes a fifth or so of itself.
-        if !self.has_room(self.tiers.hot_bytes().min(STRETCH_BYTES_MAX) / 3, compacted) {
+        let bytes = self.tiers.hot_bytes().min(STRETCH_BYTES_MAX) / 4;
+        if !self.has_room(bytes + index_room(bytes, end + 1 - from), compacted) {
             return Ok(false);
         }
         let (mut added, mut holes) = (Vec::new(), Holes::default());
@@ -97,14 +106,14 @@ impl Store {
             let mut outputs: BTreeMap<AccountId, Option<Output>> =
                 some.iter().map(|account| (*account, None)).collect();
             let mut gone = Holes::default();
-            let mut halted = Ok(());
-            self.tiers.hot_batches(from..=end, Order::Ascending, &mut |batch, _| {
+            let (mut halted, mut unlooked) = (Ok(()), 0);
+            self.tiers.hot_batches(from..=end, Order::Ascending, &mut |batch, batch_bytes| {
                 for entry in batch.records() {
                     let (seq, record) = entry.map_err(|error| Error::Damaged {
                         place: format!("the batch that ends before record {}", batch.end_seq()),
                         why: error.0.to_owned(),
                     })?;
-                    let Some(account) = account_of(&record.change) else { continue };
+                    let Some(account) = record.change.sender() else { continue };
                     let Some(output) = outputs.get_mut(&account) else { continue };
                     if view.erasures.take(seq, &record) {
                         gone.add(seq);
@@ -124,6 +133,11 @@ impl Store {
                             return Ok(ControlFlow::Break(()));
                         }
                     }
+                }
+                unlooked += batch_bytes;
+                if unlooked >= LOOK_BYTES {
+                    unlooked = 0;
+                    bound_indexes(&mut outputs);
                 }
                 Ok(ControlFlow::Continue(()))
             })?;
@@ -174,7 +188,7 @@ impl Store {
                     place: format!("the batch that ends before record {}", batch.end_seq()),
                     why: error.0.to_owned(),
                 })?;
-                match account_of(&record.change) {
+                match record.change.sender() {
                     Some(account) => drop(accounts.insert(account)),
                     None => edit.control(seq, &record),
                 }
@@ -187,11 +201,16 @@ impl Store {
     }
 }
 
-/// Whose segment a record goes to.
-fn account_of(change: &Change<'_>) -> Option<AccountId> {
-    match change {
-        Change::Event(event) => Some(event.account),
-        Change::User(user) => Some(user.account),
-        _ => None,
+/// Drops the indexes that take most, until all take no more than they may.
+fn bound_indexes(outputs: &mut BTreeMap<AccountId, Option<Output>>) {
+    loop {
+        let memory = outputs.values().flatten().map(Output::index_memory).sum::<usize>();
+        if memory <= INDEXES_MEMORY_MAX {
+            return;
+        }
+        match outputs.values_mut().flatten().max_by_key(|output| output.index_memory()) {
+            Some(output) => output.drop_index(),
+            None => return,
+        }
     }
 }

@@ -147,6 +147,18 @@ impl Texts {
         Ok(Texts { text, ends })
     }
 
+    /// Adds the text of one more row; together they may take so many bytes.
+    pub fn push(&mut self, text: Option<&str>, bytes_max: usize) -> Result<(), Fault> {
+        debug_assert!(bytes_max < NULL as usize);
+        let (null, text) = (if text.is_none() { NULL } else { 0 }, text.unwrap_or_default());
+        if text.len() > bytes_max - self.text.len() {
+            return Err("its texts are longer than those of a row group ever are".into());
+        }
+        self.text.push_str(text);
+        self.ends.push(self.text.len() as u32 | null);
+        Ok(())
+    }
+
     /// The text of a row.
     pub fn get(&self, row: usize) -> Option<&str> {
         let end = *self.ends.get(row)?;
@@ -159,4 +171,4 @@ impl Texts {
     }
 }
 
-const NOT_UTF8: &str = "a text isn't UTF-8";
+pub(super) const NOT_UTF8: &str = "a text isn't UTF-8";

@@ -18,7 +18,10 @@ use parquet::schema::types::ColumnPath;
 use super::reader::bloom_place;
 use super::schema::{COLUMNS, column, properties};
 use super::writer::{Held, column as put};
-use super::{Effort, Segment, SegmentWriter, Table, UsersWriter};
+use super::{
+    ColumnReader, Effort, NO_WORD, Numbers, Segment, SegmentWriter, Table, Texts, UsersWriter,
+    Words,
+};
 use crate::model::erasure::Digest;
 use crate::model::record::{Event, Keyed, UserPatch};
 use crate::model::{AccountId, Change, Date, Record, Via};
@@ -30,7 +33,7 @@ const ROWS_MAX: usize = 5_000;
 pub(crate) fn segments(bytes: &[u8]) {
     let (_file, path) = in_memory(bytes);
     if let Ok(mut segment) = Segment::open(&path, None) {
-        for group in 0..segment.entries.len() {
+        for group in 0..segment.tail.entries.len() {
             correct(&mut segment, group);
             if let Ok(rows) = segment.read(group) {
                 let texts = rows.iter().map(|(seq, record)| format!("{seq} {record:?}").len());
@@ -38,6 +41,7 @@ pub(crate) fn segments(bytes: &[u8]) {
                 let _ = rows.iter_from(u64::MAX).count();
             }
             let _ = segment.may_hold_user(group, "zoe");
+            columns(&segment, group);
         }
         let _ = segment.verify();
     }
@@ -59,6 +63,40 @@ pub(crate) fn segments(bytes: &[u8]) {
     }
 }
 
+/// Reads all columns of a row group by themselves, and finds that none has more than there are rows.
+pub(super) fn columns(segment: &Segment, group: usize) {
+    let mut reader = ColumnReader::default();
+    let Ok(mut group) = reader.enter(segment, group) else { return };
+    let (rows, mut numbers, mut words) = (group.rows(), Vec::new(), Words::default());
+    for column in [Numbers::Seq, Numbers::ReceivedAt, Numbers::Date] {
+        assert!(group.numbers(column, &mut numbers).is_err() || numbers.len() == rows);
+    }
+    for column in [Texts::Type, Texts::UserId, Texts::Context] {
+        if group.words(column, &mut words).is_ok() {
+            assert!(words.numbers.len() == rows);
+            let count = words.iter().map(|word| word.chars().count()).len();
+            assert!(words.numbers.iter().all(|n| *n == NO_WORD || (*n as usize) < count));
+        }
+    }
+    let mut vias = Vec::new();
+    assert!(group.vias(&mut vias).is_err() || vias.len() == rows);
+    let (mut attributes, mut ends) = (String::new(), Vec::new());
+    for step in [1, 3] {
+        let wanted: Vec<u32> = (0..rows as u32).step_by(step).collect();
+        let read = group.attributes(&wanted, &mut attributes, &mut ends);
+        assert!(read.is_err() || ends.len() == wanted.len());
+        if let Ok(records) = group.records_of("u1", &wanted) {
+            assert!(records.iter().count() <= wanted.len());
+        }
+    }
+    let _ = group.records_of("u1", &[u32::MAX]);
+    for kind in ["", "page view"] {
+        if let Ok(Some(records)) = group.events_of_type(kind, &(1..=u64::MAX)) {
+            assert!(records.iter().count() <= rows);
+        }
+    }
+}
+
 /// A file that lies in memory, and what it can be opened by.
 fn in_memory(bytes: &[u8]) -> (File, PathBuf) {
     let memory = rustix::fs::memfd_create("segment", rustix::fs::MemfdFlags::CLOEXEC);
@@ -70,12 +108,13 @@ fn in_memory(bytes: &[u8]) -> (File, PathBuf) {
 
 /// Has a row group's checksums be those of its bytes.
 fn correct(segment: &mut Segment, group: usize) {
-    let entry = segment.entries[group].clone();
+    let entry = segment.tail.entries[group].clone();
     if let Ok(bytes) = segment.bytes(entry.offset..entry.offset + entry.bytes) {
-        segment.entries[group].crc = crc32fast::hash(&bytes);
-        if let Some(place) = bloom_place(&segment.metadata, group, &entry) {
+        Arc::make_mut(&mut segment.tail.entries)[group].crc = crc32fast::hash(&bytes);
+        if let Some(place) = bloom_place(&segment.tail.metadata, group, &entry) {
             let [start, end] = [place.start, place.end].map(|at| (at - entry.offset) as usize);
-            segment.entries[group].bloom_crc = crc32fast::hash(&bytes[start..end]);
+            Arc::make_mut(&mut segment.tail.entries)[group].bloom_crc =
+                crc32fast::hash(&bytes[start..end]);
         }
     }
 }

@@ -25,9 +25,16 @@ const PAGE_VALUES_MAX: i64 = 1 << 24;
 /// Finds the claims of the page whose header these bytes begin with to be within bounds.
 pub(super) fn check_page(bytes: &[u8], page_bytes_max: usize) -> Result<()> {
     let wrong = |why: &str| Err(ParquetError::General(why.to_owned()));
-    let Ok(PageHeader { kind, uncompressed, values }) = thrift::page_header(bytes) else {
+    let Ok(header) = thrift::page_header(bytes) else {
         return wrong("the header of a page is garbled");
     };
+    check_header(&header, page_bytes_max)
+}
+
+/// The same of a header that was read.
+pub(super) fn check_header(header: &PageHeader, page_bytes_max: usize) -> Result<()> {
+    let wrong = |why: &str| Err(ParquetError::General(why.to_owned()));
+    let PageHeader { kind, uncompressed, values, .. } = *header;
     if !(0..=page_bytes_max as i64).contains(&uncompressed) {
         return wrong("a page claims to be larger than any is");
     }

@@ -28,6 +28,9 @@ pub(super) const TAIL_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Bytes of one row group at rest: text that doesn't compress, and numbers, with room to spare.
 const GROUP_BYTES_MAX: u64 = 4 * ROW_GROUP_BYTES_MAX as u64;
 
+/// Bytes of one page, decompressed.
+pub(super) const PAGE_BYTES_MAX: usize = 2 * GROUP_BYTES_MAX as usize;
+
 /// What a Parquet file begins and ends with.
 pub(super) const MAGIC: &[u8; 4] = b"PAR1";
 
@@ -57,13 +60,28 @@ pub struct Group {
 pub struct Segment {
     pub(super) file: File,
     path: PathBuf,
+    pub(super) tail: Tail,
+}
+
+/// What the tail of a segment says, once it was found to be sound: some 5 KB for each row group. With it the
+/// segment is opened again without reading and checking that anew; it keeps no file open.
+#[derive(Clone)]
+pub struct Tail {
     pub(super) len: u64,
     format: u32,
     pub(super) account: AccountId,
-    pub(super) metadata: ParquetMetaData,
-    pub(super) entries: Vec<Entry>,
-    groups: Vec<Group>,
+    pub(super) metadata: Arc<ParquetMetaData>,
+    pub(super) entries: Arc<Vec<Entry>>,
+    groups: Arc<Vec<Group>>,
     pub(super) expected: Option<Summary>,
+}
+
+impl Tail {
+    /// How many row groups it tells of.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        self.groups.len()
+    }
 }
 
 impl Segment {
@@ -98,22 +116,44 @@ impl Segment {
         if expected.is_some_and(|expected| expected.account != account) {
             return Err(damaged("it is another account's".into()));
         }
-        let groups = entries.iter().map(Group::of).collect();
+        let groups = Arc::new(entries.iter().map(Group::of).collect());
+        let (metadata, entries) = (Arc::new(metadata), Arc::new(entries));
         let expected = expected.cloned();
-        let path = path.into();
-        Ok(Segment { file, path, len, format, account, metadata, entries, groups, expected })
+        let tail = Tail { len, format, account, metadata, entries, groups, expected };
+        Ok(Segment { file, path: path.into(), tail })
+    }
+
+    /// Opens a file whose tail was read before.
+    ///
+    /// # Errors
+    /// [`SegmentError::Io`] if it can't be read, or [`SegmentError::Damaged`] if its length is another.
+    pub fn open_again(path: &Path, tail: Tail) -> Result<Segment, SegmentError> {
+        let io = |source| io_error("open", path, source);
+        let file = File::open(path).map_err(io)?;
+        let len = file.metadata().map_err(io)?.len();
+        if len != tail.len {
+            let why = format!("it has {len} bytes, and had {} before", tail.len);
+            return Err(SegmentError::Damaged { place: path.display().to_string(), why });
+        }
+        Ok(Segment { file, path: path.into(), tail })
+    }
+
+    /// What its tail says.
+    #[must_use]
+    pub fn tail(&self) -> &Tail {
+        &self.tail
     }
 
     /// Whose records it holds.
     #[must_use]
     pub fn account(&self) -> AccountId {
-        self.account
+        self.tail.account
     }
 
     /// Its row groups, in the order of the log.
     #[must_use]
     pub fn groups(&self) -> &[Group] {
-        &self.groups
+        &self.tail.groups
     }
 
     /// Whether a row group may hold events or updates of a user. That it may is said in vain once in a
@@ -143,12 +183,25 @@ impl Segment {
 
     /// A row group as it lies, its checksum found right.
     fn checked_bytes(&self, group: usize) -> Result<Vec<u8>, SegmentError> {
+        let mut bytes = Vec::new();
+        self.checked_bytes_into(group, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The same, into memory that serves again; and what is known of it.
+    pub(super) fn checked_bytes_into(
+        &self,
+        group: usize,
+        bytes: &mut Vec<u8>,
+    ) -> Result<&Entry, SegmentError> {
         let entry = self.entry(group)?;
-        let bytes = self.bytes(entry.offset..entry.offset + entry.bytes)?;
-        if crc32fast::hash(&bytes) != entry.crc {
+        bytes.resize(usize::try_from(entry.bytes).unwrap_or(0), 0);
+        let io = |source| io_error("read", &self.path, source);
+        self.file.read_exact_at(bytes, entry.offset).map_err(io)?;
+        if crc32fast::hash(bytes) != entry.crc {
             return Err(self.damaged(Some(group), "its checksum is wrong".into()));
         }
-        Ok(bytes)
+        Ok(entry)
     }
 
     /// The records of a row group, which are in memory from then on: 1 MB to [`ROW_GROUP_BYTES_MAX`] and
@@ -171,11 +224,12 @@ impl Segment {
         entry: &Entry,
         piece: &Arc<Piece>,
     ) -> Result<Rows, Fault> {
-        let metadata = self.metadata.row_group(group);
+        let metadata = self.tail.metadata.row_group(group);
         let (rows, keys) = (entry.rows as usize, entry.key_bytes as usize);
         let keys_at = piece.bytes.len().checked_sub(keys).ok_or("it is shorter than its keys")?;
         let keys = keys::decode(&piece.bytes[keys_at..], rows)?;
-        let rows = Rows::read(piece, metadata, self.format, self.account, rows)?.with_keys(keys);
+        let rows =
+            Rows::read(piece, metadata, self.tail.format, self.tail.account, rows)?.with_keys(keys);
         let ends = [rows.iter().next(), rows.iter().next_back()].map(|end| end.map(|(seq, _)| seq));
         if ends != [Some(entry.first_seq), Some(entry.last_seq)] {
             return Err("its records aren't those that the end of the file tells of".into());
@@ -184,11 +238,11 @@ impl Segment {
     }
 
     pub(super) fn piece(&self, entry: &Entry, bytes: Bytes) -> Piece {
-        Piece { offset: entry.offset, bytes, page_bytes_max: 2 * GROUP_BYTES_MAX as usize }
+        Piece { offset: entry.offset, bytes, page_bytes_max: PAGE_BYTES_MAX }
     }
 
     fn bloom(&self, group: usize, entry: &Entry) -> Result<(u64, Vec<u8>), SegmentError> {
-        let place = bloom_place(&self.metadata, group, entry);
+        let place = bloom_place(&self.tail.metadata, group, entry);
         let place =
             place.ok_or_else(|| self.damaged(Some(group), "it has no Bloom filter".into()))?;
         Ok((place.start, self.bytes(place)?))
@@ -202,7 +256,7 @@ impl Segment {
         bytes: impl Into<Bytes>,
         ask: impl FnOnce(&Sbbf) -> T,
     ) -> Result<T, Fault> {
-        let chunk = self.metadata.row_group(group).column(column::USER_ID);
+        let chunk = self.tail.metadata.row_group(group).column(column::USER_ID);
         let piece = Filter(Piece { offset, bytes: bytes.into(), page_bytes_max: 0 });
         let bloom = Sbbf::read_from_column_chunk(chunk, &piece)?;
         let bloom = bloom.ok_or("it has no Bloom filter")?;
@@ -213,7 +267,7 @@ impl Segment {
     }
 
     pub(super) fn entry(&self, group: usize) -> Result<&Entry, SegmentError> {
-        self.entries.get(group).ok_or_else(|| SegmentError::Unfit {
+        self.tail.entries.get(group).ok_or_else(|| SegmentError::Unfit {
             place: self.path.display().to_string(),
             why: format!("there is no row group {group}"),
         })
@@ -226,7 +280,7 @@ impl Segment {
 
     pub(super) fn damaged(&self, group: Option<usize>, Fault(why): Fault) -> SegmentError {
         let path = self.path.display();
-        let place = match group.and_then(|group| Some((group, self.entries.get(group)?))) {
+        let place = match group.and_then(|group| Some((group, self.tail.entries.get(group)?))) {
             None => path.to_string(),
             Some((group, entry)) => {
                 let end = entry.offset + entry.bytes;

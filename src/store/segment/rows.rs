@@ -11,9 +11,9 @@ use crate::model::record::{Event, Keyed, UserPatch};
 use crate::model::{AccountId, Change, Date, Record, Seq, Via};
 
 /// Bytes of the texts of one column of one row group: what is written with room to spare.
-const TEXT_BYTES_MAX: usize = 2 * ROW_GROUP_BYTES_MAX;
+pub(super) const TEXT_BYTES_MAX: usize = 2 * ROW_GROUP_BYTES_MAX;
 
-/// The records of one row group, in the order of their `seq`.
+/// Records of one row group, in the order of their `seq`.
 pub struct Rows {
     account: AccountId,
     seq: Vec<i64>,
@@ -28,6 +28,19 @@ pub struct Rows {
     contexts: Texts,
     /// By row.
     keys: Vec<(usize, Keyed)>,
+}
+
+/// One record, picked out of a row group.
+pub(super) struct Picked<'a> {
+    pub seq: i64,
+    pub received_at: i64,
+    pub date: i64,
+    pub via: Via,
+    /// None of an update of a user.
+    pub kind: Option<&'a str>,
+    pub user_id: Option<&'a str>,
+    pub attributes: &'a str,
+    pub context: Option<&'a str>,
 }
 
 impl Rows {
@@ -74,6 +87,43 @@ impl Rows {
         };
         rows.check(&dated)?;
         Ok(rows)
+    }
+
+    /// None yet, of an account.
+    pub(super) fn of(account: AccountId) -> Rows {
+        Rows {
+            account,
+            seq: Vec::new(),
+            received_at: Vec::new(),
+            date: Vec::new(),
+            users: Vec::new(),
+            via: Vec::new(),
+            kinds: Texts::default(),
+            user_ids: Texts::default(),
+            attributes: Texts::default(),
+            contexts: Texts::default(),
+            keys: Vec::new(),
+        }
+    }
+
+    /// Adds one that was picked out of a row group.
+    pub(super) fn push(&mut self, row: Picked<'_>) -> Result<(), Fault> {
+        if self.seq.last().map_or(row.seq < 1, |last| row.seq <= *last) {
+            return Err("its records are out of order".into());
+        }
+        if row.kind.is_none() && row.user_id.is_none() {
+            return Err("an update of a user has no id".into());
+        }
+        self.seq.push(row.seq);
+        self.received_at.push(row.received_at);
+        self.date.push(row.date);
+        self.users.push(row.kind.is_none());
+        self.via.push(row.via);
+        self.kinds.push(row.kind, TEXT_BYTES_MAX)?;
+        self.user_ids.push(row.user_id, TEXT_BYTES_MAX)?;
+        self.attributes.push(Some(row.attributes), TEXT_BYTES_MAX)?;
+        self.contexts.push(row.context, TEXT_BYTES_MAX)?;
+        Ok(())
     }
 
     fn check(&self, dated: &[i16]) -> Result<(), Fault> {

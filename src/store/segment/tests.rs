@@ -60,11 +60,105 @@ fn written(records: &[Owned]) -> (TempDir, PathBuf, Summary) {
 
 /// All records of a segment, as text that shows every part.
 fn shown(segment: &Segment) -> Result<Vec<String>, SegmentError> {
-    let mut all = Vec::new();
+    let (mut all, mut columns) = (Vec::new(), ColumnReader::default());
     for group in 0..segment.groups().len() {
-        all.extend(segment.read(group)?.iter().map(|(seq, record)| format!("{seq} {record:?}")));
+        let rows = segment.read(group)?;
+        all.extend(rows.iter().map(|(seq, record)| format!("{seq} {record:?}")));
+        assert_columns(&rows, columns.enter(segment, group)?)?;
     }
     Ok(all)
+}
+
+/// Finds the columns of a row group to be those of its records.
+fn assert_columns(rows: &Rows, mut group: RowGroup<'_>) -> Result<(), SegmentError> {
+    let [mut seq, mut received_at, mut dates] = [(); 3].map(|()| Vec::new());
+    group.numbers(Numbers::Seq, &mut seq)?;
+    group.numbers(Numbers::ReceivedAt, &mut received_at)?;
+    group.numbers(Numbers::Date, &mut dates)?;
+    let [mut kinds, mut users, mut contexts] = [(); 3].map(|()| Words::default());
+    group.words(Texts::Type, &mut kinds)?;
+    group.words(Texts::UserId, &mut users)?;
+    group.words(Texts::Context, &mut contexts)?;
+    let (mut vias, mut attributes, mut ends) = (Vec::new(), String::new(), Vec::new());
+    group.vias(&mut vias)?;
+    let every = |step: usize| (0..rows.len() as u32).step_by(step).collect::<Vec<_>>();
+    let word = |words: &Words, row: usize| {
+        let number = words.numbers[row];
+        (number != NO_WORD).then(|| words.iter().nth(number as usize).expect("a word").to_owned())
+    };
+    for step in [1, 3, 1000] {
+        let wanted = every(step);
+        group.attributes(&wanted, &mut attributes, &mut ends)?;
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let texts =
+            starts.zip(&ends).map(|(start, end)| &attributes[start as usize..*end as usize]);
+        for (row, text) in wanted.iter().zip(texts) {
+            let record = rows.get(*row as usize).1;
+            let of_record = match record.change {
+                Change::Event(event) => event.attributes,
+                Change::User(user) => user.patch,
+                _ => unreachable!(),
+            };
+            assert_eq!(text, of_record);
+        }
+        assert_eq!(ends.len(), wanted.len());
+    }
+    for row in every(1 + rows.len() / 200) {
+        let row = row as usize;
+        let (at, record) = rows.get(row);
+        let (kind, user, date, context, via) = match record.change {
+            Change::Event(e) => (Some(e.kind), e.user_id, e.date.millis(), e.context, e.via),
+            Change::User(u) => (None, Some(u.id), 0, u.context, u.via),
+            _ => unreachable!(),
+        };
+        assert_eq!((seq[row] as Seq, received_at[row]), (at, record.received_at.millis()));
+        assert_eq!((dates[row], vias[row]), (date, via));
+        assert_eq!(word(&kinds, row).as_deref(), kind);
+        assert_eq!(word(&users, row).as_deref(), user);
+        assert_eq!(word(&contexts, row).as_deref(), context);
+    }
+    // The rows of some users, looked for among more.
+    for row in every(1 + rows.len() / 5) {
+        let Some(id) = word(&users, row as usize) else { continue };
+        for step in [1, 7] {
+            let among = every(step);
+            let is_of = |row: &u32| word(&users, *row as usize).as_deref() == Some(&id);
+            let expected: Vec<_> = if rows.len() > 2_000 { vec![] } else { among.clone() }
+                .iter()
+                .filter(|row| is_of(row))
+                .map(|row| rows.get(*row as usize))
+                .map(|(seq, record)| format!("{seq} {:?}", Record { keyed: None, ..record }))
+                .collect();
+            let found = group.records_of(&id, &among)?;
+            let found: Vec<_> =
+                found.iter().map(|(seq, record)| format!("{seq} {record:?}")).collect();
+            assert!(rows.len() > 2_000 && !found.is_empty() || found == expected);
+        }
+    }
+    // The events of each type that few are of, of all positions and of some.
+    let mut types: Vec<_> = kinds.iter().map(str::to_owned).collect();
+    types.push("none".to_owned());
+    types.truncate(20);
+    let middle = rows.len() / 2;
+    for (kind, range) in types
+        .iter()
+        .flat_map(|kind| [(kind, 1..=Seq::MAX), (kind, rows.seq(middle / 2)..=rows.seq(middle))])
+    {
+        let is_of =
+            |record: &Record<'_>| matches!(&record.change, Change::Event(e) if e.kind == kind);
+        let few = rows.iter().filter(|(_, record)| is_of(record)).count() <= rows.len() / 8;
+        let expected: Vec<_> = rows
+            .iter()
+            .filter(|(seq, record)| is_of(record) && range.contains(seq))
+            .map(|(seq, record)| format!("{seq} {:?}", Record { keyed: None, ..record }))
+            .collect();
+        let found = group.events_of_type(kind, &range)?;
+        let found = found.map(|found| -> Vec<String> {
+            found.iter().map(|(seq, record)| format!("{seq} {record:?}")).collect()
+        });
+        assert_eq!(found, few.then_some(expected), "{kind} {range:?}");
+    }
+    Ok(())
 }
 
 fn shown_before(records: &[Owned]) -> Vec<String> {
@@ -165,6 +259,20 @@ fn row_groups() {
     let segment = Segment::open(&path, Some(&summary)).expect("it opens");
     assert_eq!(segment.groups().len(), 4, "a bit more than 12 MiB");
     assert_eq!(shown(&segment).expect("it reads"), shown_before(&long));
+}
+
+/// A dictionary takes 1 MiB; what comes after stands in the pages itself.
+#[test]
+fn more_texts_than_a_dictionary_takes() {
+    let mut records = plain(900);
+    for (n, record) in records.iter_mut().enumerate() {
+        record.context = (n % 3 > 0).then(|| format!("{}{}", "c".repeat(2500), n % 700));
+        record.user_id = record.user_id.take().map(|id| format!("{}{id}", "u".repeat(2000)));
+    }
+    let (_dir, path, summary) = written(&records);
+    let segment = Segment::open(&path, Some(&summary)).expect("it opens");
+    assert_eq!(segment.groups().len(), 1);
+    assert_eq!(shown(&segment).expect("it reads"), shown_before(&records));
 }
 
 #[test]
@@ -368,7 +476,7 @@ fn a_newer_format_is_refused() {
 fn pages_are_looked_at_before_they_are_decompressed() {
     let (_dir, path, summary, bytes) = small();
     let segment = Segment::open(&path, Some(&summary)).expect("it opens");
-    let entry = &segment.entries[0];
+    let entry = &segment.tail.entries[0];
     for (page_bytes_max, good) in [(2000, true), (20, false)] {
         let mut piece = segment.piece(entry, bytes.clone().into());
         piece.page_bytes_max = page_bytes_max;
@@ -381,7 +489,7 @@ fn pages_are_looked_at_before_they_are_decompressed() {
 #[test]
 fn lies_are_found() {
     let (_dir, path, summary, bytes) = small();
-    let entry = &Segment::open(&path, None).expect("it opens").entries[0];
+    let entry = &Segment::open(&path, None).expect("it opens").tail.entries[0];
     for (old, new) in [
         ("\"rows\":20", "\"rows\":21"),
         ("\"rows\":20", "\"rows\":19"),
@@ -431,7 +539,7 @@ proptest! {
             let at = if head { at.index(start) } else { start + at.index(bytes.len() - start) };
             bytes[at] = to;
         }
-        let entry = Segment::open(&path, None).expect("it opens").entries[0].clone();
+        let entry = Segment::open(&path, None).expect("it opens").tail.entries[0].clone();
         let crc = crc32fast::hash(&bytes[..start]);
         let old = format!("\"crc\":{},", entry.crc);
         let new = format!("\"crc\":{crc},");
@@ -440,7 +548,10 @@ proptest! {
         }
         fs::write(&path, bytes)?;
         if let Ok(segment) = Segment::open(&path, None) {
-            let _ = shown(&segment);
+            for group in 0..segment.groups().len() {
+                let _ = segment.read(group);
+                fuzzing::columns(&segment, group);
+            }
             let _ = segment.verify();
         }
     }

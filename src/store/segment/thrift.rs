@@ -23,8 +23,16 @@ pub(super) struct PageHeader {
     pub kind: i64,
     /// Bytes that its content takes.
     pub uncompressed: i64,
+    /// Bytes that it takes as it lies.
+    pub compressed: i64,
     /// Values that it holds.
     pub values: i64,
+    /// How they are encoded, by Parquet's number.
+    pub encoding: i64,
+    /// How it is encoded which of them are there; of a page of data.
+    pub levels: i64,
+    /// Bytes of the header itself.
+    pub len: usize,
 }
 
 /// Walks a whole structure and finds it to be within bounds.
@@ -39,10 +47,14 @@ pub(super) fn page_header(bytes: &[u8]) -> Result<PageHeader, Fault> {
     walk.structure(0, 0, &mut |within, field, value| match (within, field) {
         (0, 1) => header.kind = value,
         (0, 2) => header.uncompressed = value,
+        (0, 3) => header.compressed = value,
         // The three kinds of pages each have a header of their own, that begins with this.
         (5 | 7 | 8, 1) => header.values = value,
+        (5 | 7, 2) => header.encoding = value,
+        (5, 3) => header.levels = value,
         _ => {}
     })?;
+    header.len = bytes.len() - walk.rest.len();
     Ok(header)
 }
 
@@ -196,7 +208,15 @@ mod tests {
 
     #[test]
     fn the_header_of_a_page() {
-        let expected = PageHeader { kind: 0, uncompressed: 100, values: 7 };
+        let expected = PageHeader {
+            kind: 0,
+            uncompressed: 100,
+            compressed: 40,
+            values: 7,
+            encoding: 0,
+            levels: 3,
+            len: PAGE.len(),
+        };
         assert_eq!(page_header(PAGE), Ok(expected));
         // Numbers, truth values and structures that say they are something else.
         for (at, kind) in [(0, 0x11), (0, 0x18), (2, 0x16), (7, 0x19), (8, 0x12), (12, 0x14)] {

@@ -28,7 +28,7 @@ impl Segment {
     pub fn verify(&self) -> Result<Summary, SegmentError> {
         let mut whole = Hasher::new();
         let mut name = None;
-        for (group, entry) in self.entries.iter().enumerate() {
+        for (group, entry) in self.tail.entries.iter().enumerate() {
             let bytes = self.bytes(entry.offset..entry.offset + entry.bytes)?;
             let mut hasher = Hasher::new();
             hasher.update(&bytes);
@@ -43,23 +43,23 @@ impl Segment {
             let bytes = Bytes::from(bytes);
             caught(|| self.verify_group(group, entry, &bytes, &mut name)).map_err(damaged)?;
         }
-        let tail_start = self.entries.last().map_or(0, |entry| entry.offset + entry.bytes);
+        let tail_start = self.tail.entries.last().map_or(0, |entry| entry.offset + entry.bytes);
         let tail = self.verify_tail(tail_start)?;
         whole.combine(&tail);
-        let users = self.entries.iter().map(|entry| entry.users).sum();
+        let users = self.tail.entries.iter().map(|entry| entry.users).sum();
         let found = Summary {
-            account: self.account,
-            first_seq: self.entries.first().map_or(0, |entry| entry.first_seq),
-            last_seq: self.entries.last().map_or(0, |entry| entry.last_seq),
-            events: self.entries.iter().map(|entry| entry.rows).sum::<u64>() - users,
+            account: self.tail.account,
+            first_seq: self.tail.entries.first().map_or(0, |entry| entry.first_seq),
+            last_seq: self.tail.entries.last().map_or(0, |entry| entry.last_seq),
+            events: self.tail.entries.iter().map(|entry| entry.rows).sum::<u64>() - users,
             users,
-            dates: span(&self.entries),
-            bytes: self.len,
+            dates: span(&self.tail.entries),
+            bytes: self.tail.len,
             crc: whole.finalize(),
-            tail_bytes: self.len - tail_start,
+            tail_bytes: self.tail.len - tail_start,
             tail_crc: tail.finalize(),
         };
-        if self.expected.as_ref().is_some_and(|expected| *expected != found) {
+        if self.tail.expected.as_ref().is_some_and(|expected| *expected != found) {
             return Err(self.damaged(None, "it isn't what was written under this name".into()));
         }
         Ok(found)
@@ -69,8 +69,8 @@ impl Segment {
     fn verify_tail(&self, start: u64) -> Result<Hasher, SegmentError> {
         let mut hasher = Hasher::new();
         let mut at = start;
-        while at < self.len {
-            let end = self.len.min(at + READ_BYTES);
+        while at < self.tail.len {
+            let end = self.tail.len.min(at + READ_BYTES);
             hasher.update(&self.bytes(at..end)?);
             at = end;
         }
@@ -79,7 +79,7 @@ impl Segment {
             place: "the length of a segment".to_owned(),
             source,
         })?;
-        if now.len() != self.len {
+        if now.len() != self.tail.len {
             return Err(self.damaged(None, "its length has changed".into()));
         }
         Ok(hasher)
@@ -125,7 +125,7 @@ impl Segment {
         rows: usize,
         name: &mut Option<Vec<u8>>,
     ) -> Result<(), Fault> {
-        let metadata = self.metadata.row_group(group);
+        let metadata = self.tail.metadata.row_group(group);
         each_text(piece, metadata, column::ACCOUNT, rows, |text| {
             let text = text.unwrap_or_default();
             match name {
@@ -147,7 +147,7 @@ impl Segment {
         column: usize,
         ends: Option<(i64, i64)>,
     ) -> Result<(), Fault> {
-        let chunk = self.metadata.row_group(group).column(column);
+        let chunk = self.tail.metadata.row_group(group).column(column);
         let said = match chunk.statistics() {
             Some(Statistics::Int64(said)) => said.min_opt().copied().zip(said.max_opt().copied()),
             Some(_) => return Err("its statistics are of another type".into()),
@@ -163,7 +163,8 @@ impl Segment {
         bytes: &Bytes,
         rows: &Rows,
     ) -> Result<(), Fault> {
-        let place = bloom_place(&self.metadata, group, entry).ok_or("it has no Bloom filter")?;
+        let place =
+            bloom_place(&self.tail.metadata, group, entry).ok_or("it has no Bloom filter")?;
         let within = |at: u64| (at - entry.offset) as usize;
         let filter = bytes.slice(within(place.start)..within(place.end));
         if crc32fast::hash(&filter) != entry.bloom_crc {
