@@ -16,9 +16,9 @@ use crate::clock;
 use crate::commands::{self, Context, Failure, Imports};
 use crate::config::Config;
 use crate::control;
-use crate::http::limits::{CONNECTIONS_DEFAULT_MAX, DESCRIPTORS_APART};
+use crate::http::limits::{CONNECTIONS_DEFAULT_MAX, DESCRIPTORS_APART, STOP_WITHIN};
 use crate::http::{self, Limits, Running, Server};
-use crate::jobs::Jobs;
+use crate::jobs::{CLOSE_WITHIN, Jobs};
 use crate::keeper::Keeper;
 use crate::refused::{Refused, Saver};
 use crate::store::{self, Directory, Store, Writer};
@@ -27,6 +27,9 @@ use crate::ticker::Ticker;
 /// How long stopping may take: what is under way is answered and on disk long before, unless the
 /// disk hangs.
 pub const STOP_MAX: Duration = Duration::from_secs(10);
+
+/// How long clients have to take their answers, at the end, if there are some who get none.
+const LEFT_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long to wait for a directory that somebody holds without listening: a server that is starting
 /// or stopping, or a command.
@@ -162,7 +165,8 @@ impl App {
         self.opened.store.on_fatal(tell);
     }
 
-    /// Ends it: takes no more, answers all that it took, and returns when that is on disk.
+    /// Ends it: takes no more, answers all that it took, and returns when that is on disk. Questions and exports
+    /// that don't get on, for other programs keep the processors busy, are left after [`CLOSE_WITHIN`].
     ///
     /// # Errors
     /// [`Error::Stuck`] after [`STOP_MAX`].
@@ -175,10 +179,14 @@ impl App {
             keeper.stop();
             // Requests are taken till the end, to be told that the server is stopping.
             opened.writer.close();
-            jobs.close();
-            // They break off at the next record, or when a write has waited long enough.
-            exports.close();
-            running.stop();
+            // They break off at the next row group or record. Where other programs keep the processors busy,
+            // that may be long, and nothing depends on it.
+            let until = Instant::now() + CLOSE_WITHIN;
+            let [answered, exported] = [&jobs, &exports].map(|jobs| jobs.close(until));
+            if !answered {
+                log::warn!("questions are left unanswered: their threads get no processor");
+            }
+            running.stop(if answered && exported { STOP_WITHIN } else { LEFT_WITHIN });
             saver.stop();
             tending.stop();
             opened.close();

@@ -3,7 +3,7 @@
 //! ```text
 //! client: the command as one line of JSON, and behind it whatever the command takes as input
 //! server: frames of output (length in 4 bytes, big-endian, then so many bytes), an empty frame,
-//!         and a line of JSON: {"failed":null} or {"failed":"why"}
+//!         and a line of JSON: {"failed":null} or {"failed":"why"}, also with "note": what else is told
 //! ```
 //! Only the user who runs the server can connect: the socket is 0600, and the process makes nothing
 //! that others may touch. Who can connect can read the store's files anyway.
@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::commands::{Command, Context, Failure, Imports, Input};
+use crate::commands::{Command, Context, Failure, Imports, Input, Note};
 use crate::refused::Refused;
 use crate::store::{Store, Writer};
 
@@ -46,6 +46,8 @@ const ADDRESS_BYTES_MAX: usize = 108;
 #[derive(Serialize, Deserialize)]
 struct Ending {
     failed: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    note: Note,
 }
 
 /// Calls `use_path` with a name for the socket that is short enough, however deep `dir` lies.
@@ -92,7 +94,8 @@ pub fn listen(
             let place = Place::take(&open);
             if place.0.load(SeqCst) > CONNECTIONS_MAX {
                 // If it isn't heard, the connection's end is.
-                let _ = end(&connection, Some("too many commands at a time; try again".to_owned()));
+                let failed = Some("too many commands at a time; try again".to_owned());
+                let _ = end(&connection, &Ending { failed, note: None });
                 continue;
             }
             let served = thread::Builder::new().name("command".into()).spawn(move || {
@@ -160,15 +163,17 @@ fn try_to_serve(connection: &UnixStream, context: &Context<'_>) -> io::Result<()
             "the server doesn't know this command; are both the same version?".to_owned(),
         )),
     };
-    if let Err(Failure::Output(error)) = outcome {
-        return Err(error);
-    }
-    end(connection, outcome.err().map(|failure| failure.to_string()))
+    let ending = match outcome {
+        Ok(note) => Ending { failed: None, note },
+        Err(Failure::Output(error)) => return Err(error),
+        Err(failure) => Ending { failed: Some(failure.to_string()), note: None },
+    };
+    end(connection, &ending)
 }
 
-fn end(mut connection: &UnixStream, failed: Option<String>) -> io::Result<()> {
+fn end(mut connection: &UnixStream, ending: &Ending) -> io::Result<()> {
     let mut bytes = 0_u32.to_be_bytes().to_vec();
-    serde_json::to_writer(&mut bytes, &Ending { failed })?;
+    serde_json::to_writer(&mut bytes, ending)?;
     bytes.push(b'\n');
     connection.write_all(&bytes)
 }
@@ -279,11 +284,11 @@ impl Call {
         let _ = self.connection.shutdown(Shutdown::Both);
     }
 
-    /// Writes the command's output to `out` as it comes, until it is done.
+    /// Writes the command's output to `out` as it comes, until it is done. Gives what else it tells.
     ///
     /// # Errors
     /// [`CallError`], but for [`CallError::Absent`].
-    pub fn hear(&self, out: &mut dyn Write) -> Result<(), CallError> {
+    pub fn hear(&self, out: &mut dyn Write) -> Result<Note, CallError> {
         let mut input = BufReader::with_capacity(64 * 1024, &self.connection);
         let mut frame = Vec::new();
         loop {
@@ -309,7 +314,7 @@ impl Call {
         }
         let mut line = String::new();
         input.take(COMMAND_BYTES_MAX).read_line(&mut line)?;
-        let Ending { failed } = serde_json::from_str(&line).map_err(io::Error::from)?;
-        failed.map_or(Ok(()), |why| Err(CallError::Failed(why)))
+        let Ending { failed, note } = serde_json::from_str(&line).map_err(io::Error::from)?;
+        failed.map_or(Ok(note), |why| Err(CallError::Failed(why)))
     }
 }

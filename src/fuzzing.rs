@@ -16,7 +16,7 @@ use crate::commands::{Chunk, Command, Exported, chunk_bounds};
 use crate::context::{CONTEXT_BYTES_MAX, Contexts, Headers, PAGE_BYTES_MAX};
 use crate::control::Call;
 use crate::model::{AccountId, Date};
-use crate::{api, http, store};
+use crate::{api, http, schema, store};
 
 /// Bytes that a socket takes while nobody reads.
 const SOCKET_BYTES_MAX: usize = 64 * 1024;
@@ -47,6 +47,16 @@ pub fn backups(bytes: &[u8]) {
 /// Segments, and tables that somebody imports.
 pub fn segments(bytes: &[u8]) {
     store::segment::fuzzing::segments(bytes);
+}
+
+/// Indexes of segments.
+pub fn indexes(bytes: &[u8]) {
+    store::index::fuzzing::index(bytes);
+}
+
+/// A condition of a question, and the attributes that it is about.
+pub fn questions(bytes: &[u8]) {
+    schema::fuzzing::questions(bytes);
 }
 
 /// Headers of a browser's call, one on each line, and those of proxies.
@@ -127,6 +137,8 @@ pub fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("records", records_seeds()),
         ("backups", store::fuzzing::backups()),
         ("segments", store::segment::fuzzing::seeds()),
+        ("indexes", store::index::fuzzing::seeds()),
+        ("questions", schema::fuzzing::seeds()),
     ]
 }
 
@@ -155,13 +167,15 @@ mod tests {
     #[test]
     fn seeds_and_findings_hold() {
         let made = seeds();
-        let targets: [(&str, Target); 6] = [
+        let targets: [(&str, Target); 8] = [
             ("connection", connection),
             ("tracking", tracking),
             ("records", records),
             ("backups", backups),
             ("segments", segments),
+            ("indexes", indexes),
             ("headers", headers),
+            ("questions", questions),
         ];
         for (name, target) in targets {
             let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/seeds").join(name);

@@ -118,7 +118,7 @@ fn keep(
     };
     match store.compact(Urgency::InTime, clock::now(), &Pace { go_on: &go_on }) {
         Ok(compacted) => {
-            let done = compacted.sealed + compacted.merged + compacted.erased;
+            let done = compacted.sealed + compacted.merged + compacted.erased + compacted.indexed;
             if done > 0 || compacted.renewed {
                 log::debug!("compacted: {compacted:?}");
             }

@@ -13,6 +13,11 @@
 //! and the answer is made by the answering thread when the flush has returned. No thread waits for a
 //! client either: one, the gate, has all connections ([`http`]).
 //!
+//! A question is a job, done by threads that give way to those of calls:
+//! ```text
+//! Request ─api::read─> query's Question ─answer─> its Answer ─JSON─> Response
+//! ```
+//!
 //! An export is answered while it is made, in pieces, by a thread that does nothing else:
 //! ```text
 //! Request ─api::export─> Wanted, Format ─export::write─> pieces ─http─> bytes, as fast as they are taken
@@ -25,6 +30,7 @@
 //! 5  app  control               wiring: start, stop · the commands' socket
 //! 4  api/  commands/            HTTP's calls · what the verbs do
 //! 3  ingest/  export/  jobs     decisions · everything in a format · threads for reading
+//!    query/                     counts, breakdowns, steps, coming back (below `export`)
 //!    erasing  retention  keeper what is to be gone, asked for or by its age · who sees to it
 //! 2  auth  store/  http/  view  who · durability · transport · how things look as JSON
 //!    refused                    the last calls that were refused
@@ -79,6 +85,7 @@ pub mod ingest;
 pub mod jobs;
 pub mod keeper;
 pub mod model;
+pub mod query;
 pub mod rate;
 pub mod refused;
 pub mod retention;

@@ -1,11 +1,15 @@
 //! How users and events look as JSON, wherever they are shown.
 
+use std::fmt;
+
 use serde::ser::{Error, Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::model::json::{self, DEPTH_CEILING, JsonError};
 use crate::model::record::Event;
 use crate::model::{Date, Object, Record, Seq, User};
+use crate::schema::{self, OfKind, Zone};
 
 /// An event as it is shown.
 #[derive(serde::Serialize)]
@@ -13,8 +17,8 @@ pub struct EventView<'a> {
     seq: Seq,
     r#type: &'a str,
     user_id: Option<&'a str>,
-    date: Shown,
-    received_at: Shown,
+    date: ShownIn,
+    received_at: ShownIn,
     #[serde(serialize_with = "as_json")]
     attributes: &'a str,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_json_if_any")]
@@ -32,12 +36,19 @@ impl<'a> EventView<'a> {
             seq,
             r#type: event.kind,
             user_id: event.user_id,
-            date: Shown(event.date),
-            received_at: Shown(record.received_at),
+            date: ShownIn(event.date, Zone::UTC),
+            received_at: ShownIn(record.received_at, Zone::UTC),
             attributes: event.attributes,
             context: event.context,
             via: None,
         }
+    }
+
+    /// The same, with its dates in a zone.
+    #[must_use]
+    pub fn with_zone(self, zone: Zone) -> EventView<'a> {
+        let (date, received_at) = (self.date.within(zone), self.received_at.within(zone));
+        EventView { date, received_at, ..self }
     }
 
     /// The same, saying how it came: for exports.
@@ -66,10 +77,12 @@ pub struct UserView<'a> {
     id: &'a str,
     email: Option<&'a Value>,
     attributes: WithoutEmail<'a>,
-    created_at: Shown,
-    updated_at: Shown,
+    created_at: ShownIn,
+    updated_at: ShownIn,
     #[serde(skip_serializing_if = "Option::is_none")]
     event_count: Option<u64>,
+    #[serde(skip_serializing_if = "is_zero")]
+    not_converted: u64,
     #[serde(skip_serializing_if = "is_zero")]
     missing: u64,
 }
@@ -87,11 +100,19 @@ impl<'a> UserView<'a> {
             id,
             email: user.attributes.get(EMAIL),
             attributes: WithoutEmail(&user.attributes),
-            created_at: Shown(user.created_at),
-            updated_at: Shown(user.updated_at),
+            created_at: ShownIn(user.created_at, Zone::UTC),
+            updated_at: ShownIn(user.updated_at, Zone::UTC),
             event_count: None,
+            not_converted: 0,
             missing: 0,
         }
+    }
+
+    /// The same, with its dates in a zone.
+    #[must_use]
+    pub fn with_zone(self, zone: Zone) -> UserView<'a> {
+        let (created_at, updated_at) = (self.created_at.within(zone), self.updated_at.within(zone));
+        UserView { created_at, updated_at, ..self }
     }
 
     /// The same, with the number of events that name the user.
@@ -100,7 +121,13 @@ impl<'a> UserView<'a> {
         UserView { event_count: Some(count), ..self }
     }
 
-    /// The same, with how many records could not be looked at for that.
+    /// The same, with how many values are as they were sent, though another type is set.
+    #[must_use]
+    pub fn with_not_converted(self, not_converted: u64) -> UserView<'a> {
+        UserView { not_converted, ..self }
+    }
+
+    /// The same, with how many records could not be looked at to count its events.
     #[must_use]
     pub fn with_missing(self, missing: u64) -> UserView<'a> {
         UserView { missing, ..self }
@@ -124,6 +151,7 @@ impl Serialize for WithoutEmail<'_> {
 }
 
 /// A date as it goes out: RFC 3339 in UTC with milliseconds.
+#[derive(Debug)]
 pub struct Shown(pub Date);
 
 impl Serialize for Shown {
@@ -132,6 +160,44 @@ impl Serialize for Shown {
         self.0.write_to(&mut text);
         serializer.serialize_str(&text)
     }
+}
+
+/// The same as its zone's clocks show it, with their offset from UTC; as [`Shown`] where that is UTC.
+#[derive(Clone, Copy, Debug)]
+pub struct ShownIn(pub Date, pub Zone);
+
+impl ShownIn {
+    fn within(self, zone: Zone) -> ShownIn {
+        ShownIn(self.0, zone)
+    }
+}
+
+impl fmt::Display for ShownIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ShownIn(date, zone) = *self;
+        f.pad(&zone.show(date))
+    }
+}
+
+impl Serialize for ShownIn {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A user as the types that are set have it: values that don't convert stay as they are. Says how many don't.
+///
+/// # Errors
+/// If what was converted can't be read again, which only damage brings about.
+pub fn converted(user: User, set: &OfKind, zone: &Zone) -> Result<(User, u64), JsonError> {
+    if set.is_empty() {
+        return Ok((user, 0));
+    }
+    let text = json::to_text(&user.attributes);
+    let shown = schema::shown(&text, set, zone);
+    // An object that a text holds may lie deeper than one that was sent.
+    let attributes = json::parse_object(&shown.text, DEPTH_CEILING)?;
+    Ok((User { attributes, ..user }, shown.not_converted))
 }
 
 #[cfg(test)]

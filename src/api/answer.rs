@@ -67,6 +67,11 @@ pub(super) fn found(value: &impl Serialize) -> Response {
     }
 }
 
+/// What whoever asks is told while the server stops.
+pub(super) fn stopping() -> Reject {
+    Reject::new(Code::ShuttingDown, "the server is stopping; ask again soon")
+}
+
 /// What a caller is told when the store can't be read; its owner is told why.
 pub(super) fn unreadable(error: &Error) -> Reject {
     log::error!("a question could not be answered: {error}");

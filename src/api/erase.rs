@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use super::query::Params;
@@ -17,6 +16,7 @@ use crate::clock;
 use crate::erasing::{Count, Target};
 use crate::http::{Request, Response};
 use crate::ingest::{Code, Reject};
+use crate::jobs::Weight;
 use crate::model::{AccountId, Id};
 use crate::refused::Refused;
 use crate::store::{Done, Store, Writer};
@@ -45,7 +45,7 @@ impl Api {
     /// Checks who calls and what for, and has it done by a job.
     pub(super) fn erase(&self, question: &Question, request: &Request, answer: Reply) {
         let checked = self.reader(request).and_then(|principal| {
-            Ok((Order::of(question, request, principal.account)?, self.room()?))
+            Ok((Order::of(question, request, principal.account)?, self.room(Weight::Heavy)?))
         });
         match checked {
             Err(reject) => answer.send(&answer::problem(&reject)),
@@ -68,9 +68,7 @@ impl Order {
         let target = match question {
             Question::User(id) => {
                 params.only(&["dry_run"])?;
-                // A path that isn't text names nobody; read leniently it could name somebody else.
-                let is_text = percent_decode_str(request.path()).decode_utf8().is_ok();
-                let id = Id::new(id).ok().filter(|_| is_text).ok_or_else(|| nobody(id))?;
+                let id = Id::new(id).map_err(|_| nobody(id))?;
                 Target::User { account, id }
             }
             _ => {

@@ -11,7 +11,7 @@ use super::{Api, Reply, answer};
 use crate::export::{self, Exported, Format, Wanted};
 use crate::http::{Method, Request, Response, Stream};
 use crate::ingest::{Code, Reject};
-use crate::jobs::EXPORTS_MAX;
+use crate::jobs::{EXPORTS_MAX, Weight};
 use crate::model::AccountId;
 
 impl Api {
@@ -28,9 +28,9 @@ impl Api {
             Ok(plan) => plan,
             Err(reject) => return answer.send(&answer::problem(&reject)),
         };
-        let Some(room) = self.exports.room() else {
+        let Some(mut room) = self.exports.room(Weight::Heavy) else {
             let reject = if self.is_stopping() {
-                stopping()
+                answer::stopping()
             } else {
                 let detail = format!(
                     "{EXPORTS_MAX} exports are running, which is the most; ask again later"
@@ -41,10 +41,13 @@ impl Api {
         };
         let (store, stop) = (Arc::clone(&self.store), Arc::clone(&self.stopping));
         let head = plan.head();
+        let places = room.take_places();
         let make = Box::new(move |out: &mut dyn std::io::Write| {
+            // Free before the last piece leaves.
+            let _places = places;
             let stop = || stop.load(SeqCst);
-            let written = export::write(&store, &plan.what, plan.format, &stop, out);
-            written.map_err(|error| answer::problem(&reject(error)))
+            let written = export::write(&store, &plan.wanted, plan.format, &stop, out);
+            written.map(drop).map_err(|error| answer::problem(&reject(error)))
         });
         let stop = Arc::clone(&self.stopping);
         answer.stream(Stream { head, stop, make }, move |job| room.put(job));
@@ -52,9 +55,9 @@ impl Api {
 }
 
 /// What is asked for.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct Plan {
-    what: Wanted,
+    wanted: Wanted,
     format: Format,
 }
 
@@ -66,34 +69,29 @@ impl Plan {
             Reject::new(Code::InvalidParameter, detail)
         })?;
         let format = params.read("format", Format::NAMES, Format::parse)?;
-        let filter = params.filter(account)?;
-        let what = match what {
-            Exported::Events => Wanted::Events(filter),
-            Exported::Users => {
-                for name in ["type", "from", "to"] {
-                    if params.text(name).is_some() {
-                        let detail = format!(
-                            "the parameter `{name}` is for events; users have neither date nor type"
-                        );
-                        return Err(Reject::new(Code::InvalidParameter, detail));
-                    }
+        let zone = params.zone()?;
+        let filter = params.question(account, zone, true)?;
+        if what == Exported::Users {
+            for name in ["type", "from", "to", "bots"] {
+                if params.text(name).is_some() {
+                    let detail = format!(
+                        "the parameter `{name}` is for events; users have neither date nor type"
+                    );
+                    return Err(Reject::new(Code::InvalidParameter, detail));
                 }
-                Wanted::Users(account, filter.user_id)
             }
-        };
-        Ok(Plan { what, format: format.unwrap_or_default() })
+        }
+        let raw = params.flag("raw")?.unwrap_or(false);
+        let wanted = Wanted { what, filter, zone, raw };
+        Ok(Plan { wanted, format: format.unwrap_or_default() })
     }
 
     fn head(&self) -> Response {
-        let (what, format) = (self.what.kind().name(), self.format.name());
+        let (what, format) = (self.wanted.what.name(), self.format.name());
         Response::new(200, self.format.content_type(), b"".as_slice())
             .with_header("Content-Disposition", format!("attachment; filename=\"{what}.{format}\""))
             .with_header("Cache-Control", "no-store")
     }
-}
-
-fn stopping() -> Reject {
-    Reject::new(Code::ShuttingDown, "the server is stopping; ask again soon")
 }
 
 /// What is answered if nothing was sent yet.
@@ -106,7 +104,7 @@ fn reject(error: export::Error) -> Reject {
                 "the server can't read its data; its owner has to look into its log",
             )
         }
-        export::Error::Stopped => stopping(),
+        export::Error::Stopped => answer::stopping(),
         export::Error::Missing(missing) => {
             log::error!("an export broke off: {missing}");
             let detail = format!(
@@ -123,7 +121,9 @@ fn reject(error: export::Error) -> Reject {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Date, EventFilter};
+    use crate::model::Date;
+    use crate::query::Filter;
+    use crate::schema::Zone;
 
     #[test]
     fn plans() {
@@ -132,33 +132,46 @@ mod tests {
             let request = Request::new(Method::Get, &format!("/v1/export?{query}"));
             Plan::of(&Params(&request), account)
         };
-        let all = EventFilter { account, kind: None, user_id: None, from: None, to: None };
-        let events = |filter, format| Plan { what: Wanted::Events(filter), format };
-        let users = |id: Option<&str>| Wanted::Users(account, id.map(str::to_owned));
+        let all = Filter::of(account);
+        let (events, users) = (Exported::Events, Exported::Users);
         let text = |text: &str| Some(text.to_owned());
-        for (query, wanted) in [
-            ("what=events", events(all.clone(), Format::Jsonl)),
-            ("what=events&format=csv&colour=red", events(all.clone(), Format::Csv)),
+        let berlin: Zone = "Europe/Berlin".parse().unwrap();
+        for (query, what, filter, format) in [
+            ("what=events", events, all.clone(), Format::Jsonl),
+            ("what=events&format=csv&colour=red", events, all.clone(), Format::Csv),
             (
                 "what=events&type=a&user_id=b&from=2001-07-04&to=&format=",
-                events(
-                    EventFilter {
-                        kind: text("a"),
-                        user_id: text("b"),
-                        from: Date::parse("2001-07-04"),
-                        ..all.clone()
-                    },
-                    Format::Jsonl,
-                ),
+                events,
+                Filter {
+                    kind: text("a"),
+                    user_id: text("b"),
+                    from: Date::parse("2001-07-04"),
+                    ..all.clone()
+                },
+                Format::Jsonl,
             ),
-            ("what=users", Plan { what: users(None), format: Format::Jsonl }),
+            (
+                "what=events&from=2001-07-04&tz=Europe/Berlin&bots=0",
+                events,
+                Filter { from: Date::parse("2001-07-03T22:00:00Z"), bots: false, ..all.clone() },
+                Format::Jsonl,
+            ),
+            ("what=users", users, all.clone(), Format::Jsonl),
             (
                 "what=users&user_id=u&format=parquet&type=",
-                Plan { what: users(Some("u")), format: Format::Parquet },
+                users,
+                Filter { user_id: text("u"), ..all.clone() },
+                Format::Parquet,
             ),
         ] {
-            assert_eq!(plan(query), Ok(wanted), "{query}");
+            let found = plan(query).expect(query);
+            assert_eq!((found.wanted.what, found.format), (what, format), "{query}");
+            let is_there = query.contains("tz=");
+            assert_eq!(found.wanted.zone, if is_there { berlin } else { Zone::UTC }, "{query}");
+            assert_eq!(format!("{:?}", found.wanted.filter), format!("{filter:?}"), "{query}");
         }
+        let found = plan("what=users&where=plan%3Dpro&where=a+exists&raw=1").expect("it is right");
+        assert_eq!((found.wanted.filter.clauses.len(), found.wanted.raw), (2, true));
         for (query, named) in [
             ("", "what"),
             ("what=", "what"),
@@ -169,6 +182,10 @@ mod tests {
             ("what=users&type=a", "type"),
             ("what=users&from=2001-07-04", "from"),
             ("what=users&to=2001-07-04", "to"),
+            ("what=users&bots=1", "bots"),
+            ("what=users&raw=yes", "raw"),
+            ("what=events&tz=Mars", "tz"),
+            ("what=events&where=plan", "where"),
         ] {
             let reject = plan(query).expect_err(query);
             assert_eq!(reject.code, Code::InvalidParameter, "{query}");
@@ -183,7 +200,9 @@ mod tests {
             (Format::Csv, "text/csv; charset=utf-8", "users.csv"),
             (Format::Parquet, "application/vnd.apache.parquet", "users.parquet"),
         ] {
-            let head = Plan { what: Wanted::Users(AccountId(1), None), format }.head();
+            let (filter, zone) = (Filter::of(AccountId(1)), Zone::UTC);
+            let wanted = Wanted { what: Exported::Users, filter, zone, raw: false };
+            let head = Plan { wanted, format }.head();
             assert_eq!(format.content_type(), kind);
             let disposition = head.header("content-disposition").expect("a name");
             assert_eq!(disposition, format!("attachment; filename=\"{file}\""));

@@ -122,6 +122,12 @@ impl Api {
                 ("triggerly_segments", "Sealed segments.", sizes.segments as u64),
                 ("triggerly_segment_bytes", "Bytes of sealed segments.", sizes.segment_bytes),
                 (
+                    "triggerly_segments_unindexed",
+                    "Segments that have no index yet.",
+                    sizes.segments_unindexed as u64,
+                ),
+                ("triggerly_index_bytes", "Bytes of indexes of segments.", sizes.index_bytes),
+                (
                     "triggerly_hot_bytes",
                     "Bytes of the hot end of the log and of the users.",
                     sizes.hot_bytes,
@@ -136,6 +142,11 @@ impl Api {
                 page.gauge(name, help, value as f64);
             }
         }
+        page.gauge(
+            "triggerly_index_lag_records",
+            "Records that no index has yet.",
+            store.lag().records as f64,
+        );
         page.gauge(
             "triggerly_segments_damaged",
             "Segments that were found damaged.",

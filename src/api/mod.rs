@@ -2,6 +2,7 @@
 //! know sled.
 
 mod answer;
+mod asked;
 mod door;
 mod erase;
 mod export;
@@ -14,10 +15,12 @@ mod read;
 mod refused;
 mod reply;
 mod track;
+mod types;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use track::fuzzing;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
@@ -35,6 +38,7 @@ use crate::store::{Store, Writer};
 use figures::Figures;
 use read::Question;
 use reply::{Records, Reply};
+use types::Overridden;
 
 pub use door::Door;
 
@@ -75,6 +79,7 @@ pub struct Api {
 enum Route {
     Track(Kind),
     Read(Question),
+    Override(Overridden),
     Export,
     Refused,
     Health,
@@ -92,19 +97,35 @@ impl Route {
             "/v1/events" => Route::Read(Question::Events),
             "/v1/users" => Route::Read(Question::Users),
             "/v1/stats" => Route::Read(Question::Stats),
+            "/v1/breakdown" => Route::Read(Question::Breakdown),
+            "/v1/funnel" => Route::Read(Question::Funnel),
+            "/v1/retention" => Route::Read(Question::Retention),
+            "/v1/types" => Route::Read(Question::Types),
             "/v1/export" => Route::Export,
             "/v1/refused" => Route::Refused,
             "/metrics" => Route::Metrics,
             "/healthz" => Route::Health,
             "/openapi.json" => Route::Description,
-            _ => match path.strip_prefix("/v1/users/") {
-                // A user called `track` is reached as `%74rack`.
-                Some(id) if !id.is_empty() && !id.contains('/') => {
-                    let id = percent_decode_str(id).decode_utf8_lossy().into_owned();
-                    Route::Read(Question::User(id))
-                }
-                _ => Route::Nowhere,
-            },
+            _ => Route::named(path).unwrap_or(Route::Nowhere),
+        }
+    }
+
+    /// Where a path leads that names something. What it names is percent-encoded, so that a user called
+    /// `track` is reached as `%74rack`, and one called `a/timeline` as `a%2Ftimeline`. What isn't text then names
+    /// nothing; read leniently it could name something else.
+    fn named(path: &str) -> Option<Route> {
+        let text = |piece: &str| percent_decode_str(piece).decode_utf8().ok().map(Cow::into_owned);
+        let pieces: Vec<&str> = path.strip_prefix("/v1/")?.split('/').collect();
+        match pieces[..] {
+            ["users", id] if !id.is_empty() => Some(Route::Read(Question::User(text(id)?))),
+            ["users", id, "timeline"] if !id.is_empty() => {
+                Some(Route::Read(Question::Timeline(text(id)?)))
+            }
+            ["types", kind, attribute] if !kind.is_empty() && !attribute.is_empty() => {
+                let (kind, attribute) = (text(kind)?, text(attribute)?);
+                Some(Route::Override(Overridden { kind, attribute }))
+            }
+            _ => None,
         }
     }
 }
@@ -119,6 +140,12 @@ impl Route {
             Route::Read(Question::Users) => "users",
             Route::Read(Question::Events) => "events",
             Route::Read(Question::Stats) => "stats",
+            Route::Read(Question::Timeline(_)) => "timeline",
+            Route::Read(Question::Breakdown) => "breakdown",
+            Route::Read(Question::Funnel) => "funnel",
+            Route::Read(Question::Retention) => "retention",
+            Route::Read(Question::Types) => "types",
+            Route::Override(_) => "type",
             Route::Export => "export",
             Route::Refused => "refused",
             Route::Health => "healthz",
@@ -191,6 +218,7 @@ impl Handler for Api {
                 self.erase(&question, &request, answer);
             }
             Route::Read(question) => self.read(question, request, answer),
+            Route::Override(overridden) => self.set_type(overridden, &request, answer),
             Route::Export => self.export(&request, answer),
             Route::Refused => answer.send(&self.last_refused(&request)),
             Route::Metrics => answer.send(&self.metrics(&request)),
@@ -305,6 +333,10 @@ mod tests {
     #[test]
     fn routes() {
         let user = |id: &str| Route::Read(Question::User(id.to_owned()));
+        let timeline = |id: &str| Route::Read(Question::Timeline(id.to_owned()));
+        let overridden = |kind: &str, attribute: &str| {
+            Route::Override(Overridden { kind: kind.to_owned(), attribute: attribute.to_owned() })
+        };
         for (path, route) in [
             ("/v1/events/track", Route::Track(Kind::Event)),
             ("/v1/events/track/", Route::Track(Kind::Event)),
@@ -313,6 +345,30 @@ mod tests {
             ("/v1/users/%74rack", user("track")),
             ("/v1/users/a%2Fb%20c", user("a/b c")),
             ("/v1/users/a/b", Route::Nowhere),
+            ("/v1/users/%FF", Route::Nowhere),
+            ("/v1/users/%EF%BF%BD", user("\u{fffd}")),
+            ("/v1/users/a%C3/timeline", Route::Nowhere),
+            ("/v1/types/user/%FF", Route::Nowhere),
+            ("/v1/types/event:%FF/a", Route::Nowhere),
+            ("/v1/users/a/timeline", timeline("a")),
+            ("/v1/users/a/timeline/", timeline("a")),
+            ("/v1/users/a%2Fb/timeline", timeline("a/b")),
+            ("/v1/users/track/timeline", timeline("track")),
+            ("/v1/users/timeline", user("timeline")),
+            ("/v1/users/a%2Ftimeline", user("a/timeline")),
+            ("/v1/users/a/%74imeline", Route::Nowhere),
+            ("/v1/users//timeline", Route::Nowhere),
+            ("/v1/users/a/timeline/b", Route::Nowhere),
+            ("/v1/breakdown", Route::Read(Question::Breakdown)),
+            ("/v1/funnel/", Route::Read(Question::Funnel)),
+            ("/v1/retention", Route::Read(Question::Retention)),
+            ("/v1/types", Route::Read(Question::Types)),
+            ("/v1/types/", Route::Read(Question::Types)),
+            ("/v1/types/user", Route::Nowhere),
+            ("/v1/types/user/", Route::Nowhere),
+            ("/v1/types/user/plan", overridden("user", "plan")),
+            ("/v1/types/event%3Abuy%20now/a%2Fb.c", overridden("event:buy now", "a/b.c")),
+            ("/v1/types/user/a/b", Route::Nowhere),
             ("/v1/users", Route::Read(Question::Users)),
             ("/v1/users/", Route::Read(Question::Users)),
             ("/v1/events", Route::Read(Question::Events)),

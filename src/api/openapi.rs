@@ -20,15 +20,18 @@ pub(super) fn description(request: &Request) -> Response {
 mod tests {
     use std::collections::BTreeSet;
 
+    use proptest::strategy::{Strategy, ValueTree};
+    use proptest::test_runner::TestRunner;
     use serde_json::Value;
 
     use super::*;
     use crate::api::Route;
     use crate::api::read::Question;
     use crate::ingest::{Code, Kind};
+    use crate::query::funnel::Within;
 
     /// The paths of all ways, as the description has them.
-    const PATHS: [&str; 11] = [
+    const PATHS: [&str; 17] = [
         "/v1/events/track",
         "/v1/users/track",
         "/v1/users/{id}",
@@ -40,6 +43,12 @@ mod tests {
         "/openapi.json",
         "/metrics",
         "/v1/refused",
+        "/v1/users/{id}/timeline",
+        "/v1/breakdown",
+        "/v1/funnel",
+        "/v1/retention",
+        "/v1/types",
+        "/v1/types/{kind}/{attribute}",
     ];
 
     /// That of one. Whoever adds a way adds it here and there.
@@ -56,6 +65,12 @@ mod tests {
             Route::Description => PATHS[8],
             Route::Metrics => PATHS[9],
             Route::Refused => PATHS[10],
+            Route::Read(Question::Timeline(_)) => PATHS[11],
+            Route::Read(Question::Breakdown) => PATHS[12],
+            Route::Read(Question::Funnel) => PATHS[13],
+            Route::Read(Question::Retention) => PATHS[14],
+            Route::Read(Question::Types) => PATHS[15],
+            Route::Override(_) => PATHS[16],
             Route::Nowhere => "",
         }
     }
@@ -92,7 +107,10 @@ mod tests {
         let there: BTreeSet<_> = PATHS.iter().map(|path| (*path).to_owned()).collect();
         assert_eq!(described, there);
         for wanted in PATHS {
-            assert_eq!(path(&Route::of(&wanted.replace("{id}", "u1"))), wanted);
+            let target = ["{id}", "{kind}", "{attribute}"]
+                .iter()
+                .fold(wanted.to_owned(), |target, name| target.replace(name, "user"));
+            assert_eq!(path(&Route::of(&target)), wanted);
         }
     }
 
@@ -117,6 +135,28 @@ mod tests {
             }
         }
         assert_eq!(told, all, "each is told where it is answered");
+    }
+
+    #[test]
+    fn times_of_a_funnel_are_those_that_are_taken() {
+        let description = description();
+        let parameters = description["paths"]["/v1/funnel"]["get"]["parameters"].as_array();
+        let within = parameters.expect("a list").iter().find(|one| one["name"] == "within");
+        let schema = &within.expect("it is described")["schema"]["anyOf"][0];
+        let pattern = schema["pattern"].as_str().expect("a pattern");
+        // Each text of it is taken, and the greatest numbers are written in it as they are.
+        let texts = pattern.trim_start_matches('^').trim_end_matches('$');
+        let texts = proptest::string::string_regex(texts).expect("an expression");
+        let mut runner = TestRunner::deterministic();
+        for _ in 0..10_000 {
+            let text = texts.new_tree(&mut runner).expect("a text").current();
+            assert!(Within::parse(&text).is_some(), "{text}");
+        }
+        for (max, unit) in [(52_560_000, 'm'), (876_000, 'h'), (36_500, 'd')] {
+            assert!(pattern.contains(&format!("|{max}){unit}")), "{pattern}");
+            assert!(Within::parse(&format!("{max}{unit}")).is_some());
+            assert!(Within::parse(&format!("{}{unit}", max + 1)).is_none());
+        }
     }
 
     #[test]

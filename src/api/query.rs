@@ -1,14 +1,25 @@
 //! The parameters of questions: checked once, refused by name.
 
+use std::ops::RangeInclusive;
+
 use crate::http::Request;
 use crate::ingest::{Code, Reject};
 use crate::model::{AccountId, Date, EventFilter};
+use crate::query::{Filter, Interval};
+use crate::schema::{Clause, Zone};
+use crate::store::Order;
 
 /// Rows of a page, unless the question says otherwise.
 const LIMIT_DEFAULT: usize = 100;
 
 /// Rows of a page at the most.
 pub(super) const LIMIT_MAX: usize = 1_000;
+
+/// Clauses of one question, at the most.
+pub(super) const CLAUSES_MAX: usize = 16;
+
+/// What flags take.
+const FLAG: &str = "`1` or `0`";
 
 /// Characters of an unknown parameter's name that a refusal says back.
 const NAME_CHARS_MAX: usize = 40;
@@ -20,6 +31,11 @@ impl Params<'_> {
     pub fn text(&self, name: &str) -> Option<String> {
         let value = self.0.query().get(name)?;
         (!value.is_empty()).then(|| value.into_owned())
+    }
+
+    /// All values of a parameter that may come several times, but for empty ones.
+    pub fn texts(&self, name: &str) -> impl Iterator<Item = String> {
+        self.0.query().each(name).map(|value| value.into_owned()).filter(|value| !value.is_empty())
     }
 
     /// Reads a parameter by `parse`; what it doesn't take is refused with `would_be_right`.
@@ -70,25 +86,13 @@ impl Params<'_> {
 
     /// Whether a call that changes something is only to say what it would.
     pub fn dry_run(&self) -> Result<bool, Reject> {
-        let dry_run =
-            self.read("dry_run", "`1`, or `0` which means the same as none", |text| match text {
-                "1" => Some(true),
-                "0" => Some(false),
-                _ => None,
-            })?;
-        Ok(dry_run.unwrap_or(false))
+        Ok(self.flag("dry_run")?.unwrap_or(false))
     }
 
     /// The events that are asked about: `type`, `user_id`, and from `from` on, before `to`.
     pub fn filter(&self, account: AccountId) -> Result<EventFilter, Reject> {
-        // A `+` that stands for itself (in `+02:00`) arrives as a space, which no offset begins with.
-        let date = |text: &str| {
-            Date::parse(text).or_else(|| {
-                let at = text.rfind(' ')?;
-                Date::parse(&format!("{}+{}", &text[..at], &text[at + 1..]))
-            })
-        };
         let forms = "a date: ISO 8601 with an offset, RFC 2822, yyyy-MM-dd or yyyy/MM/dd";
+        let date = |text: &str| plus_restored(text, Date::parse);
         Ok(EventFilter {
             account,
             kind: self.text("type"),
@@ -98,13 +102,129 @@ impl Params<'_> {
         })
     }
 
-    pub fn limit(&self) -> Result<usize, Reject> {
-        let right = format!("a number from 1 to {LIMIT_MAX}");
-        let limit = self.read("limit", &right, |text| {
-            text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit))
-        })?;
-        Ok(limit.unwrap_or(LIMIT_DEFAULT))
+    /// The same for questions, whose dates are of a zone where they don't say, with `where` and `bots`.
+    /// Without `bots` those of bots and prefetches pass if `with_bots`.
+    pub fn question(
+        &self,
+        account: AccountId,
+        zone: Zone,
+        with_bots: bool,
+    ) -> Result<Filter, Reject> {
+        let filter = self.question_without_clauses(account, zone, with_bots)?;
+        Ok(Filter { clauses: self.clauses(zone)?, ..filter })
     }
+
+    /// The same without `where`.
+    pub fn question_without_clauses(
+        &self,
+        account: AccountId,
+        zone: Zone,
+        with_bots: bool,
+    ) -> Result<Filter, Reject> {
+        Ok(Filter {
+            account,
+            kind: self.text("type"),
+            user_id: self.text("user_id"),
+            from: self.date("from", zone)?,
+            to: self.date("to", zone)?,
+            clauses: Vec::new(),
+            bots: self.flag("bots")?.unwrap_or(with_bots),
+        })
+    }
+
+    /// A number within bounds.
+    pub fn number(
+        &self,
+        name: &str,
+        bounds: RangeInclusive<usize>,
+    ) -> Result<Option<usize>, Reject> {
+        let right = format!("a number from {} to {}", bounds.start(), bounds.end());
+        self.read(name, &right, |text| text.parse().ok().filter(|number| bounds.contains(number)))
+    }
+
+    /// A date, of a zone where it doesn't say.
+    pub fn date(&self, name: &str, zone: Zone) -> Result<Option<Date>, Reject> {
+        let forms = "a date: yyyy-MM-dd or yyyy/MM/dd, ISO 8601 (without an offset it is of the zone `tz`), or \
+                     RFC 2822";
+        self.read(name, forms, |text| plus_restored(text, |text| zone.parse(text)))
+    }
+
+    /// The zone that `tz` names; UTC if it names none.
+    pub fn zone(&self) -> Result<Zone, Reject> {
+        Ok(self.zone_given()?.unwrap_or(Zone::UTC))
+    }
+
+    /// The zone that `tz` names.
+    pub fn zone_given(&self) -> Result<Option<Zone>, Reject> {
+        let right = "a time zone of the IANA database, as `Europe/Berlin` or `UTC`";
+        self.read("tz", right, |text| text.parse().ok())
+    }
+
+    /// What `where` asks of attributes, each time it is given.
+    pub fn clauses(&self, zone: Zone) -> Result<Vec<Clause>, Reject> {
+        self.each_clause(|text| Clause::parse(text, &zone).map_err(|error| error.to_string()))
+    }
+
+    /// What `where` asks, read by `parse`, which says what would be right.
+    pub fn each_clause<T>(
+        &self,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Vec<T>, Reject> {
+        let wrong = |why| {
+            let detail = format!("the parameter `where` can't be read: {why}");
+            Reject::new(Code::InvalidParameter, detail)
+        };
+        let mut clauses = Vec::new();
+        for text in self.texts("where") {
+            if clauses.len() == CLAUSES_MAX {
+                let detail =
+                    format!("the parameter `where` may be given {CLAUSES_MAX} times at the most");
+                return Err(Reject::new(Code::InvalidParameter, detail));
+            }
+            clauses.push(parse(&text).map_err(wrong)?);
+        }
+        Ok(clauses)
+    }
+
+    /// Whether something is wanted or not, if it says.
+    pub fn flag(&self, name: &str) -> Result<Option<bool>, Reject> {
+        self.read(name, FLAG, |text| match text {
+            "1" => Some(true),
+            "0" => Some(false),
+            _ => None,
+        })
+    }
+
+    /// `interval`, out of some.
+    pub fn interval(&self, allowed: &[Interval]) -> Result<Option<Interval>, Reject> {
+        let names: Vec<_> =
+            allowed.iter().map(|interval| format!("`{}`", interval.name())).collect();
+        let (last, others) = names.split_last().map_or(("", &[][..]), |(l, o)| (l.as_str(), o));
+        let right = format!("{} or {last}", others.join(", "));
+        self.read("interval", &right, |text| {
+            text.parse().ok().filter(|interval| allowed.contains(interval))
+        })
+    }
+
+    pub fn order(&self) -> Result<Option<Order>, Reject> {
+        self.read("order", "`asc` or `desc`", |text| match text {
+            "asc" => Some(Order::Ascending),
+            "desc" => Some(Order::Descending),
+            _ => None,
+        })
+    }
+
+    pub fn limit(&self) -> Result<usize, Reject> {
+        Ok(self.number("limit", 1..=LIMIT_MAX)?.unwrap_or(LIMIT_DEFAULT))
+    }
+}
+
+/// Reads a date. A `+` that stands for itself (in `+02:00`) arrives as a space, which no offset begins with.
+fn plus_restored(text: &str, parse: impl Fn(&str) -> Option<Date>) -> Option<Date> {
+    parse(text).or_else(|| {
+        let at = text.rfind(' ')?;
+        parse(&format!("{}+{}", &text[..at], &text[at + 1..]))
+    })
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::Route;
 use super::figures::Figures;
+use super::read::Question;
 use crate::clock;
 use crate::context;
 use crate::http::{Answer, Job, Method, Request, Response, Stream};
@@ -199,11 +200,13 @@ fn name(method: Method) -> &'static str {
     }
 }
 
-/// A path as it may be logged: as it is where there is something, but for a user's id; where there is
+/// A path as it may be logged: as it is where there is something, but for what it names; where there is
 /// nothing, it may hold whatever somebody mistyped, a key too.
 fn path(request: &Request, route: &Route) -> String {
     match route {
-        Route::Read(super::read::Question::User(_)) => "/v1/users/{id}".to_owned(),
+        Route::Read(Question::User(_)) => "/v1/users/{id}".to_owned(),
+        Route::Read(Question::Timeline(_)) => "/v1/users/{id}/timeline".to_owned(),
+        Route::Override(_) => "/v1/types/{kind}/{attribute}".to_owned(),
         Route::Nowhere => "(nowhere)".to_owned(),
         _ => request.path().to_owned(),
     }
@@ -220,6 +223,8 @@ mod tests {
             ("/v1/users/jo%40example.com?x", "/v1/users/{id}"),
             ("/v1/users/", "/v1/users/"),
             ("/v1/events/track&api_token=secret", "(nowhere)"),
+            ("/v1/users/jo@example.com/timeline?limit=1", "/v1/users/{id}/timeline"),
+            ("/v1/types/event:private/thing", "/v1/types/{kind}/{attribute}"),
             ("/v1/users/jo@example.com/events", "(nowhere)"),
             ("/a\u{1b}[2J b\u{e9}", "(nowhere)"),
             ("*", "(nowhere)"),

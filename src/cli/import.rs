@@ -171,7 +171,7 @@ impl Work<'_> {
             (_, Err(error)) => match call_failed(dir, error) {
                 Exit::Failed(why) | Exit::Usage(why) => why,
             },
-            (Ok(()), Ok(())) => {
+            (Ok(()), Ok(_)) => {
                 bar.say(&summary);
                 return Ok(());
             }

@@ -11,6 +11,7 @@ mod retention;
 mod serve;
 mod stats;
 mod systemd;
+mod types;
 mod upkeep;
 
 use std::ffi::OsString;
@@ -48,11 +49,13 @@ enum Verb {
     Delete(delete::Delete),
     Retention(retention::Retention),
     Import(import::Import),
+    Types(types::Types),
     Stats(stats::Stats),
     Refused(refused::Refused),
     Compact(upkeep::Compact),
     Verify(upkeep::Verify),
     Rebuild(upkeep::Rebuild),
+    Reindex(upkeep::Reindex),
     Backup(backup::Backup),
     Restore(backup::Restore),
     Systemd(systemd::Systemd),
@@ -120,11 +123,13 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Some(Verb::Import(verb)) => verb.run(),
         Some(Verb::Delete(verb)) => verb.run(),
         Some(Verb::Retention(verb)) => verb.run(),
+        Some(Verb::Types(verb)) => verb.run(),
         Some(Verb::Stats(verb)) => verb.run(),
         Some(Verb::Refused(verb)) => verb.run(),
         Some(Verb::Compact(verb)) => verb.run(),
         Some(Verb::Verify(verb)) => verb.run(),
         Some(Verb::Rebuild(verb)) => verb.run(),
+        Some(Verb::Reindex(verb)) => verb.run(),
         Some(Verb::Backup(verb)) => verb.run(),
         Some(Verb::Restore(verb)) => verb.run(),
         Some(Verb::Systemd(verb)) => verb.run(),
@@ -171,21 +176,27 @@ fn run_command_into(
     make: bool,
     out: &mut dyn Write,
 ) -> Result<(), Exit> {
-    match reach(dir, command, make)? {
+    let note = match reach(dir, command, make)? {
         Reached::Store(opened) => {
             let done = command.run(&opened.context(), Input::none(), out);
             opened.close();
             match done {
-                Err(Failure::Output(error)) => output_gone(error),
-                other => other.map_err(|failure| Exit::Failed(failure.to_string())),
+                Ok(note) => note,
+                Err(Failure::Output(error)) => return output_gone(error),
+                Err(failure) => return Err(Exit::Failed(failure.to_string())),
             }
         }
         Reached::Server(call) => match call.hear(out) {
-            Ok(()) => out.flush().or_else(output_gone),
-            Err(CallError::Output(error)) => output_gone(error),
-            Err(error) => Err(call_failed(dir, error)),
+            Ok(note) => note,
+            Err(CallError::Output(error)) => return output_gone(error),
+            Err(error) => return Err(call_failed(dir, error)),
         },
+    };
+    out.flush().or_else(output_gone)?;
+    if let Some(note) = note {
+        complain(&note);
     }
+    Ok(())
 }
 
 /// Whoever can do a command.

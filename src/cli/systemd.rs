@@ -137,6 +137,8 @@ StandardError=journal
 
 MemoryMax={MEMORY_MAX}
 LimitNOFILE=65536
+# Threads for questions give way to all others; when it stops they may run as these do.
+LimitNICE=+0
 TasksMax=256
 OOMPolicy=stop
 

@@ -7,6 +7,7 @@ mod import;
 mod refused;
 mod retention;
 mod stats;
+mod types;
 mod upkeep;
 
 use std::io::{self, BufRead, Write};
@@ -16,6 +17,7 @@ use thiserror::Error;
 
 pub use crate::export::{Exported, Format};
 use crate::keeper;
+use crate::query;
 use crate::refused::Refused as RefusedCalls;
 use crate::store::{self, BackupError, Refusal, Store, Writer};
 
@@ -83,6 +85,26 @@ pub enum Command {
         /// As JSON.
         json: bool,
     },
+    /// Shows the attributes of an account's users and events, and their types.
+    TypesList {
+        /// Whose; may be left out where there is only one account.
+        account: Option<String>,
+        /// As JSON.
+        json: bool,
+    },
+    /// Sets the type of an attribute, or takes it back.
+    TypesSet {
+        /// Whose; may be left out where there is only one account.
+        account: Option<String>,
+        /// `user`, or `event:` and a type.
+        kind: String,
+        /// The attribute's name.
+        attribute: String,
+        /// The type's name; taken back if there is none.
+        to: Option<String>,
+        /// As JSON.
+        json: bool,
+    },
     /// Shows the last calls that were refused.
     Refused {
         /// Whose; those of all accounts if none is named.
@@ -104,6 +126,8 @@ pub enum Command {
     Verify,
     /// Builds the keyed state anew from the log.
     Rebuild,
+    /// Builds the indexes anew from the log; its output is a [`Progress`] as JSON on each line.
+    Reindex,
     /// Writes everything as it is now.
     Backup,
 }
@@ -134,6 +158,14 @@ pub struct Export {
     pub kind: Option<String>,
     /// Events of this user, or this user.
     pub user_id: Option<String>,
+    /// All of these hold of the attributes, as [`Clause::parse`](crate::schema::Clause::parse) reads them.
+    pub clauses: Vec<String>,
+    /// The zone that dates are shown in, and that dates in clauses are of; UTC if there is none.
+    pub tz: Option<String>,
+    /// Not the events of bots and prefetches.
+    pub without_bots: bool,
+    /// Attributes as they were sent, whatever types are set for them.
+    pub raw: bool,
 }
 
 /// What is to be erased, or only counted.
@@ -197,6 +229,15 @@ impl From<keeper::Error> for Failure {
     }
 }
 
+impl From<query::Failure> for Failure {
+    fn from(failure: query::Failure) -> Failure {
+        match failure {
+            query::Failure::Store(error) => error.into(),
+            other => Failure::Refused(other.to_string()),
+        }
+    }
+}
+
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Failure {
         Failure::Refused(refusal.to_string())
@@ -231,6 +272,9 @@ impl Input<'_> {
     }
 }
 
+/// What there is to be told beside the output, on standard error, on one line; mostly nothing.
+pub type Note = Option<String>;
+
 impl Command {
     /// Does it; machine output goes to `out`.
     ///
@@ -241,8 +285,8 @@ impl Command {
         context: &Context<'_>,
         input: Input<'_>,
         out: &mut dyn Write,
-    ) -> Result<(), Failure> {
-        match self {
+    ) -> Result<Note, Failure> {
+        let done = match self {
             Command::AccountAdd { name, json } => accounts::add(context, name)?.write(*json, out),
             Command::AccountList { json } => accounts::list(context, *json, out),
             Command::AccountShow { name, json } => {
@@ -254,7 +298,7 @@ impl Command {
             Command::AccountSites { name, change, json } => {
                 accounts::sites(context, name, change.as_deref(), *json, out)
             }
-            Command::Export(export) => export.write(context, out),
+            Command::Export(export) => return export.write(context, out),
             Command::Import(import) => import.take_in(context, input, out),
             Command::Delete(delete) => delete.run(context)?.write(true, out),
             Command::RetentionShow { name, json } => {
@@ -264,6 +308,13 @@ impl Command {
                 let run = if *dry_run { retention::try_out } else { retention::set };
                 run(context, name, *days, *json, out)
             }
+            Command::TypesList { account, json } => {
+                types::list(context, account.as_deref(), *json, out)
+            }
+            Command::TypesSet { account, kind, attribute, to, json } => {
+                let account = account.as_deref();
+                types::set(context, account, (kind, attribute), to.as_deref(), *json, out)
+            }
             Command::Refused { account, json } => {
                 refused::show(context, account.as_deref(), *json, out)
             }
@@ -271,15 +322,18 @@ impl Command {
             Command::Compact { json } => upkeep::compact(context, *json, out),
             Command::Verify => upkeep::verify(context, out),
             Command::Rebuild => upkeep::rebuild(context, out),
+            Command::Reindex => upkeep::reindex(context, out),
             Command::Backup => match context.store.backup(out) {
                 Ok(_) => Ok(()),
                 Err(BackupError::Store(error)) => Err(error.into()),
                 Err(BackupError::Output(error)) => Err(error.into()),
             },
-        }
+        };
+        done.map(|()| None)
     }
 }
 
 pub use accounts::{Shown, add};
 pub use delete::Counted;
 pub use import::{Answer, Chunk, ChunkBounds, Greeting, Imports, Known, Refused, chunk_bounds};
+pub use upkeep::Progress;

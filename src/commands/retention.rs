@@ -110,10 +110,8 @@ pub(super) fn try_out(
             {
                 going.events += 1;
                 let view = EventView::new(seq, record, event).with_via(event);
-                going.bytes += line_bytes(&view).map_err(|error| Error::Damaged {
-                    place: format!("record {seq} of the log"),
-                    why: error.to_string(),
-                })?;
+                going.bytes +=
+                    line_bytes(&view).map_err(|error| Error::damaged_record(seq, &error))?;
             }
             Ok(ControlFlow::Continue(()))
         })?;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Context, Failure};
 use crate::model::Seq;
-use crate::store::FORMAT_VERSION;
+use crate::store::{FORMAT_VERSION, Pace};
 
 #[derive(Serialize)]
 struct Stats {
@@ -22,6 +22,12 @@ struct Stats {
     applied: Seq,
     segments: usize,
     segment_bytes: u64,
+    /// Of the indexes of segments.
+    index_bytes: u64,
+    /// Records that no index has yet.
+    lag: u64,
+    /// Segments that have none yet.
+    segments_unindexed: usize,
     /// What isn't sealed yet, and the users.
     hot_bytes: u64,
     disk_bytes: u64,
@@ -39,6 +45,8 @@ pub(super) fn write(context: &Context<'_>, json: bool, out: &mut dyn Write) -> R
             users += 1;
         }
     }
+    // What came a moment ago isn't behind.
+    store.follow(&Pace { go_on: &|| true })?;
     let sizes = store.sizes()?;
     let stats = Stats {
         format: FORMAT_VERSION,
@@ -50,6 +58,9 @@ pub(super) fn write(context: &Context<'_>, json: bool, out: &mut dyn Write) -> R
         applied: sizes.applied,
         segments: sizes.segments,
         segment_bytes: sizes.segment_bytes,
+        index_bytes: sizes.index_bytes,
+        lag: store.lag().records,
+        segments_unindexed: sizes.segments_unindexed,
         hot_bytes: sizes.hot_bytes,
         disk_bytes: sizes.disk_bytes,
         erasures_pending: sizes.erasures_pending,
@@ -65,7 +76,10 @@ pub(super) fn write(context: &Context<'_>, json: bool, out: &mut dyn Write) -> R
     writeln!(out, "last_seq={last_seq}\nsealed_through={sealed_through}\napplied={applied}")?;
     let Stats { segments, segment_bytes, hot_bytes, disk_bytes, erasures_pending, damaged, .. } =
         stats;
-    writeln!(out, "segments={segments}\nsegment_bytes={segment_bytes}\nhot_bytes={hot_bytes}")?;
+    writeln!(out, "segments={segments}\nsegment_bytes={segment_bytes}")?;
+    let Stats { index_bytes, lag, segments_unindexed, .. } = stats;
+    writeln!(out, "index_bytes={index_bytes}\nlag={lag}\nsegments_unindexed={segments_unindexed}")?;
+    writeln!(out, "hot_bytes={hot_bytes}")?;
     writeln!(out, "disk_bytes={disk_bytes}\nerasures_pending={erasures_pending}")?;
     writeln!(out, "damaged={damaged}")?;
     Ok(())

@@ -14,8 +14,9 @@ use serde_json::value::RawValue;
 
 use super::{Error, Exported, Sink, event_place, unwritten, user_place};
 use crate::model::record::Event;
-use crate::model::{Date, Record, Seq, User};
-use crate::view::{EMAIL, WithoutEmail};
+use crate::model::{Record, Seq, User};
+use crate::schema::Zone;
+use crate::view::{EMAIL, ShownIn, WithoutEmail};
 
 const EVENT_COLUMNS: &[&str] =
     &["seq", "type", "user_id", "date", "received_at", "via", "attributes", "context"];
@@ -25,11 +26,12 @@ const USER_COLUMNS: &[&str] = &["id", "email", "created_at", "updated_at", "attr
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 pub(super) struct Csv<'o> {
+    zone: Zone,
     table: csv::Writer<&'o mut dyn Write>,
 }
 
 impl<'o> Csv<'o> {
-    pub fn new(what: Exported, out: &'o mut dyn Write) -> Result<Csv<'o>, Error> {
+    pub fn new(what: Exported, zone: Zone, out: &'o mut dyn Write) -> Result<Csv<'o>, Error> {
         out.write_all(BYTE_ORDER_MARK.as_bytes())?;
         let mut builder = csv::WriterBuilder::new();
         let mut table = builder.terminator(csv::Terminator::CRLF).from_writer(out);
@@ -37,7 +39,7 @@ impl<'o> Csv<'o> {
             Exported::Events => EVENT_COLUMNS,
             Exported::Users => USER_COLUMNS,
         })?;
-        Ok(Csv { table })
+        Ok(Csv { zone, table })
     }
 
     fn row<const COLUMNS: usize>(&mut self, cells: [&str; COLUMNS]) -> Result<(), Error> {
@@ -64,8 +66,8 @@ impl Sink for Csv<'_> {
             &seq.to_string(),
             event.kind,
             event.user_id.unwrap_or_default(),
-            &text(event.date),
-            &text(record.received_at),
+            &ShownIn(event.date, self.zone).to_string(),
+            &ShownIn(record.received_at, self.zone).to_string(),
             event.via.name(),
             attributes.get(),
             context.map_or("", RawValue::get),
@@ -80,19 +82,15 @@ impl Sink for Csv<'_> {
             Some(other) => Cow::Owned(serde_json::to_string(other).map_err(json)?),
         };
         let attributes = serde_json::to_string(&WithoutEmail(&user.attributes)).map_err(json)?;
-        self.row([id, &email, &text(user.created_at), &text(user.updated_at), &attributes])
+        let shown = |date| ShownIn(date, self.zone).to_string();
+        let (created_at, updated_at) = (shown(user.created_at), shown(user.updated_at));
+        self.row([id, &email, &created_at, &updated_at, &attributes])
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), Error> {
         self.table.flush()?;
         Ok(())
     }
-}
-
-fn text(date: Date) -> String {
-    let mut text = String::new();
-    date.write_to(&mut text);
-    text
 }
 
 /// The text as a cell that no spreadsheet runs and no reader stops at.
@@ -127,7 +125,7 @@ fn picture(c: char) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{AccountId, Change, Via, json};
+    use crate::model::{AccountId, Change, Date, Via, json};
     use proptest::prelude::*;
 
     #[test]
@@ -159,7 +157,7 @@ mod tests {
 
     fn written(write: impl FnOnce(&mut Csv<'_>)) -> String {
         let mut out = Vec::new();
-        let mut csv = Csv::new(Exported::Users, &mut out).unwrap();
+        let mut csv = Csv::new(Exported::Users, Zone::UTC, &mut out).unwrap();
         write(&mut csv);
         Box::new(csv).finish().unwrap();
         String::from_utf8(out).unwrap()
@@ -199,7 +197,7 @@ mod tests {
         let record =
             Record { received_at: Date::from_millis(0), change: Change::Event(event), keyed: None };
         let mut out = Vec::new();
-        let mut csv = Csv::new(Exported::Events, &mut out).unwrap();
+        let mut csv = Csv::new(Exported::Events, Zone::UTC, &mut out).unwrap();
         let error = csv.event(7, &record, &event).expect_err("no JSON");
         assert!(matches!(error, Error::Store(_)) && error.to_string().contains("record 7"));
     }

@@ -1,4 +1,5 @@
-//! JSON lines: one object a line, everything exactly as it was sent. What imports read again.
+//! JSON lines: one object a line, everything exactly as it was sent, unless a type is set for it. What
+//! imports read again.
 
 use std::io::Write;
 
@@ -7,15 +8,17 @@ use serde::Serialize;
 use super::{Error, Sink, event_place, unwritten, user_place};
 use crate::model::record::Event;
 use crate::model::{Record, Seq, User};
+use crate::schema::Zone;
 use crate::view::{EventView, UserView};
 
 pub(super) struct Jsonl<'o> {
+    zone: Zone,
     out: &'o mut dyn Write,
 }
 
 impl<'o> Jsonl<'o> {
-    pub fn new(out: &'o mut dyn Write) -> Jsonl<'o> {
-        Jsonl { out }
+    pub fn new(zone: Zone, out: &'o mut dyn Write) -> Jsonl<'o> {
+        Jsonl { zone, out }
     }
 
     fn line(
@@ -31,12 +34,12 @@ impl<'o> Jsonl<'o> {
 
 impl Sink for Jsonl<'_> {
     fn event(&mut self, seq: Seq, record: &Record<'_>, event: &Event<'_>) -> Result<(), Error> {
-        let view = EventView::new(seq, record, event).with_via(event);
+        let view = EventView::new(seq, record, event).with_via(event).with_zone(self.zone);
         self.line(&view, || event_place(seq))
     }
 
     fn user(&mut self, id: &str, user: &User) -> Result<(), Error> {
-        self.line(&UserView::new(id, user), || user_place(id))
+        self.line(&UserView::new(id, user).with_zone(self.zone), || user_place(id))
     }
 
     fn finish(self: Box<Self>) -> Result<(), Error> {

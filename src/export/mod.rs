@@ -13,9 +13,13 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::overrides::NONE;
 use crate::model::record::Event;
-use crate::model::{AccountId, Change, EventFilter, Record, Seq, User};
+use crate::model::{Change, Overrides, Record, Seq, User, json};
+use crate::query::{self, Filter};
+use crate::schema::{self, OfKind, Zone};
 use crate::store::{self, Missing, Order, Selection, Store};
+use crate::view::converted;
 
 /// How an export is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,16 +68,17 @@ impl Format {
     fn sink<'o>(
         self,
         store: &Store,
-        what: &Wanted,
+        wanted: &Wanted,
         out: &'o mut dyn Write,
     ) -> Result<Box<dyn Sink + 'o>, Error> {
+        let Wanted { what, zone, .. } = *wanted;
         Ok(match self {
-            Format::Jsonl => Box::new(jsonl::Jsonl::new(out)),
-            Format::Csv => Box::new(csv::Csv::new(what.kind(), out)?),
+            Format::Jsonl => Box::new(jsonl::Jsonl::new(zone, out)),
+            Format::Csv => Box::new(csv::Csv::new(what, zone, out)?),
             Format::Parquet => {
-                let (accounts, account) = (store.accounts(), what.account());
+                let (accounts, account) = (store.accounts(), wanted.filter.account);
                 let name = accounts.get(account).map_or("", |account| account.name.as_str());
-                Box::new(parquet::Parquet::new(what.kind(), account, name, out)?)
+                Box::new(parquet::Parquet::new(what, account, name, out)?)
             }
         })
     }
@@ -108,33 +113,17 @@ impl Exported {
     }
 }
 
-/// What an export is to hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// The events that pass, oldest first.
-    Events(EventFilter),
-    /// An account's users by id, or the one of this id.
-    Users(AccountId, Option<String>),
-}
-
-impl Wanted {
-    /// Which of the two.
-    #[must_use]
-    pub fn kind(&self) -> Exported {
-        match self {
-            Wanted::Events(_) => Exported::Events,
-            Wanted::Users(..) => Exported::Users,
-        }
-    }
-
-    /// Whose it is.
-    #[must_use]
-    pub fn account(&self) -> AccountId {
-        match self {
-            Wanted::Events(filter) => filter.account,
-            Wanted::Users(account, _) => *account,
-        }
-    }
+/// What an export is to hold, and how it shows that.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Events, oldest first, or users, by id.
+    pub what: Exported,
+    /// Which of them pass. Of users only whose, the id and the clauses count.
+    pub filter: Filter,
+    /// The zone that dates are shown in. In Parquet they are instants, which have none.
+    pub zone: Zone,
+    /// Attributes as they were sent, whatever types are set for them.
+    pub raw: bool,
 }
 
 /// Why an export ended before its end.
@@ -170,58 +159,96 @@ trait Sink {
 /// Writes to `out` what is wanted, as of now: what comes while it runs is not in it. Before each
 /// record it asks whether to `stop`.
 ///
+/// Where no type is set for an attribute, or with [`Wanted::raw`], what is written as JSON lines or Parquet
+/// can be imported to the same again. Says how many values didn't convert to the type that is set, and were
+/// written as they were sent.
+///
 /// # Errors
 /// [`Error`]; what was written is cut short then, but with [`Error::Missing`]: all that can still be read
 /// was written.
 pub fn write(
     store: &Store,
-    what: &Wanted,
+    wanted: &Wanted,
     format: Format,
     stop: &dyn Fn() -> bool,
     out: &mut dyn Write,
-) -> Result<(), Error> {
-    let mut sink = format.sink(store, what, out)?;
-    let mut missing = Missing::default();
-    match what {
-        Wanted::Events(filter) => missing = events(store, filter, stop, sink.as_mut())?,
-        Wanted::Users(account, Some(id)) => {
-            if let Some(user) = store.user(*account, id)? {
-                sink.user(id, &user)?;
-            }
+) -> Result<u64, Error> {
+    let mut sink = format.sink(store, wanted, out)?;
+    let overrides = store.overrides(wanted.filter.account);
+    let (not_converted, missing) = match wanted.what {
+        Exported::Events => events(store, wanted, &overrides, stop, sink.as_mut())?,
+        Exported::Users => {
+            let of_users = overrides.of_users();
+            (users(store, wanted, of_users, stop, sink.as_mut())?, Missing::default())
         }
-        Wanted::Users(account, None) => {
-            for entry in store.users(*account, None) {
-                if stop() {
-                    return Err(Error::Stopped);
-                }
-                let (id, user) = entry?;
-                sink.user(&id, &user)?;
-            }
-        }
-    }
+    };
     sink.finish()?;
-    if missing.is_nothing() { Ok(()) } else { Err(Error::Missing(missing)) }
+    if missing.is_nothing() { Ok(not_converted) } else { Err(Error::Missing(missing)) }
 }
 
 fn events(
     store: &Store,
-    filter: &EventFilter,
+    wanted: &Wanted,
+    overrides: &Overrides,
     stop: &dyn Fn() -> bool,
     sink: &mut dyn Sink,
-) -> Result<Missing, Error> {
-    let mut written = Ok(());
-    let selection = Selection::matching(filter);
+) -> Result<(u64, Missing), Error> {
+    let Wanted { filter, zone, raw, .. } = wanted;
+    let (mut written, mut not_converted) = (Ok(()), 0);
+    let selection = Selection::matching(&filter.plain());
     let missing = store.select(&selection, Order::Ascending, &mut |seq, record| {
         if stop() {
             written = Err(Error::Stopped);
         } else if let Change::Event(event) = &record.change
-            && filter.wants(event)
+            && filter.wants(event, overrides)
         {
-            written = sink.event(seq, record, event);
+            let set = if *raw { &NONE } else { overrides.of_events(event.kind) };
+            let shown = schema::shown(event.attributes, set, zone);
+            let event = Event { attributes: &shown.text, ..*event };
+            written = sink.event(seq, record, &event);
+            not_converted += shown.not_converted;
         }
         Ok(if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
-    written.map(|()| missing)
+    written.map(|()| (not_converted, missing))
+}
+
+fn users(
+    store: &Store,
+    wanted: &Wanted,
+    set: &OfKind,
+    stop: &dyn Fn() -> bool,
+    sink: &mut dyn Sink,
+) -> Result<u64, Error> {
+    let Wanted { filter, zone, raw, .. } = wanted;
+    let mut not_converted = 0;
+    let mut write = |id: &str, user: User| -> Result<(), Error> {
+        if stop() {
+            return Err(Error::Stopped);
+        }
+        if !filter.clauses.is_empty() {
+            let text = json::to_text(&user.attributes);
+            if !query::users::hold(&filter.clauses, id, &text, set) {
+                return Ok(());
+            }
+        }
+        let set = if *raw { &NONE } else { set };
+        let (user, as_sent) =
+            converted(user, set, zone).map_err(|error| store::Error::damaged_user(id, &error))?;
+        not_converted += as_sent;
+        sink.user(id, &user)
+    };
+    if let Some(id) = &filter.user_id {
+        if let Some(user) = store.user(filter.account, id)? {
+            write(id, user)?;
+        }
+        return Ok(not_converted);
+    }
+    for entry in store.users(filter.account, None) {
+        let (id, user) = entry?;
+        write(&id, user)?;
+    }
+    Ok(not_converted)
 }
 
 /// What can't be written though the output takes it isn't what was stored.

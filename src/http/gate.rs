@@ -25,7 +25,7 @@ use super::connection::{Connection, Going};
 use super::dispatch::Dispatch;
 use super::engine::Engine;
 use super::figures::{Cut, add};
-use super::limits::{BACKLOG, Limits, STOP_WITHIN};
+use super::limits::{BACKLOG, Limits};
 use super::mailbox::{Mail, Mailbox};
 
 /// Between two looks at what is due.
@@ -360,19 +360,19 @@ impl Gate {
                         connection.advance(dispatch, now)
                     });
                 }
-                Mail::Stop => self.stop(now),
+                Mail::Stop { within } => self.stop(now, within),
             }
         }
     }
 
     /// Takes no more connections, and no more requests.
-    fn stop(&mut self, now: Instant) {
+    fn stop(&mut self, now: Instant, within: Duration) {
         // Who waits to be accepted is told as well, and who has asked for something that was not heard yet.
         for _ in 0..=BACKLOG as usize / ACCEPTED_MAX {
             self.accept(now);
         }
         self.listener = None;
-        self.stops_at = Some(now + STOP_WITHIN);
+        self.stops_at = Some(now + within);
         for id in self.connections.keys().copied().collect::<Vec<_>>() {
             self.event(id, EventFlags::IN, now);
         }

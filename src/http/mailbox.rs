@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -19,7 +20,10 @@ pub(super) enum Mail {
     /// There is more of it.
     More { connection: u64 },
     /// Take no more, and end when what is under way is answered.
-    Stop,
+    Stop {
+        /// How long clients have to take their answers.
+        within: Duration,
+    },
 }
 
 /// Which request is answered.
@@ -113,7 +117,7 @@ mod tests {
                             mailbox.put(Mail::More { connection: teller });
                             is_taken.recv().expect("the sleeper lives");
                         }
-                        mailbox.put(Mail::Stop);
+                        mailbox.put(Mail::Stop { within: Duration::ZERO });
                     });
                     taken
                 })

@@ -211,6 +211,14 @@ impl<'a> Query<'a> {
         })
     }
 
+    /// All values of a parameter, in their order, decoded as [`Query::get`] does.
+    pub fn each<'n>(&self, name: &'n str) -> impl Iterator<Item = Cow<'a, str>> + use<'a, 'n> {
+        self.0.split('&').filter_map(move |pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(key) == name).then(|| decode(value))
+        })
+    }
+
     /// All parameters in their order, decoded as forms are; `None` where one isn't UTF-8.
     pub fn all(&self) -> impl Iterator<Item = Option<(String, String)>> + use<'a> {
         let strict = |text: &str| {
@@ -266,6 +274,14 @@ mod tests {
             assert_eq!(request.path(), path, "{target}");
             assert_eq!(request.query().get("a").as_deref(), a, "{target}");
         }
+    }
+
+    #[test]
+    fn each_of_those_that_come_several_times_is_told() {
+        let request = Request::new(Method::Get, "/?a=1&b=2&a=&%61=x%3Dy+z&a&aa=5");
+        let each: Vec<_> = request.query().each("a").collect();
+        assert_eq!(each, ["1", "", "x=y z", ""]);
+        assert_eq!(request.query().each("c").count(), 0);
     }
 
     #[test]

@@ -122,10 +122,10 @@ pub struct Running {
 
 impl Running {
     /// Stops listening, has what was received handled and answered, and returns when that has been
-    /// sent, or [`super::limits::STOP_WITHIN`] has passed.
-    pub fn stop(self) {
+    /// sent, or `within` has passed, as [`super::limits::STOP_WITHIN`].
+    pub fn stop(self, within: Duration) {
         let Running { mailbox, gate, pool, workers } = self;
-        mailbox.put(Mail::Stop);
+        mailbox.put(Mail::Stop { within });
         if gate.join().is_err() {
             log::error!("the gate panicked");
         }
@@ -195,6 +195,7 @@ pub fn reachable(mut address: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use super::super::limits::STOP_WITHIN;
     use super::*;
     use std::io::{Read, Write};
     use std::net::TcpStream;
@@ -241,7 +242,7 @@ mod tests {
             let path = format!("/{number}");
             assert!(ask(address, &path).ends_with(&path));
         }
-        running.stop();
+        running.stop(STOP_WITHIN);
     }
 
     /// Panics wherever a path says so, in a worker or in another thread.
@@ -290,7 +291,7 @@ mod tests {
             assert_eq!(statuses(address, b"no request\r\n\r\n"), [500]);
         }
         assert_eq!((figures.under_way(), figures.requests()), (0, 40 * WORKERS as u64));
-        running.stop();
+        running.stop(STOP_WITHIN);
         assert!(TcpStream::connect(address).is_err());
     }
 }

@@ -22,7 +22,7 @@ const FORM_PARAMETERS_MAX: usize = 1_000;
 
 /// A body, unpacked.
 #[derive(Debug, PartialEq)]
-pub(super) enum Body<'r> {
+pub(in crate::api) enum Body<'r> {
     None,
     /// Parameters as in a query.
     Form(Cow<'r, str>),
@@ -47,7 +47,7 @@ impl<'r> Body<'r> {
     }
 
     /// Unpacks a request's body. Nothing is not looked at: an empty body may say to be anything.
-    pub(super) fn of(request: &'r Request) -> Result<Body<'r>, Reject> {
+    pub(in crate::api) fn of(request: &'r Request) -> Result<Body<'r>, Reject> {
         if request.body().is_empty() {
             return Ok(Body::None);
         }

@@ -4,7 +4,7 @@
 //! that each answer, a refusal too, may be read by the page that called. What the query, a form and a header
 //! can say, the query says first, then the form.
 
-mod body;
+pub(super) mod body;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod manner;
