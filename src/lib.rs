@@ -38,6 +38,7 @@
 //!    schema/                    what type a value has, and what it counts as (below `view`)
 //! 1  model/  clock  client      leaves: what things are · the time · whose call it is ·
 //!    rate  ticker  config       how fast calls may come · every so often · options, also of the others
+//!    heap                       how much free memory is kept
 //! ```
 //! tiny_http is known in [`http`] alone, sled in [`store`], argh in [`cli`], the wall clock in
 //! [`clock`], governor in [`rate`], ua_parser in [`context`], chrono_tz in [`schema`]; HTTP ends in [`api`]. `model`
@@ -80,6 +81,7 @@ pub mod erasing;
 pub mod export;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod heap;
 pub mod http;
 pub mod ingest;
 pub mod jobs;

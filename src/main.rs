@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    triggerly::heap::keep_little();
     triggerly::cli::run(std::env::args_os())
 }
