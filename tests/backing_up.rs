@@ -20,7 +20,7 @@ use load::Load;
 use serde_json::{Map, Value};
 use support::furnished::{furnish, last_seq, run, text, track_event};
 use support::server::{triggerly, verb};
-use support::{Server, base64, escape, merge};
+use support::{Server, base64, escape, files, merge};
 use triggerly::model::{AccountId, Change, Seq, json};
 use triggerly::store::{Order, Selection, Store};
 
@@ -352,7 +352,7 @@ fn a_file_is_replaced_by_a_whole_backup_only() {
             refused(&verb(&dir, &["backup", unwritable]));
         }
         // A segment that can't be read: a backup without it would be none.
-        let segment = fs::read_dir(dir.join("segments")).unwrap().next().unwrap().unwrap().path();
+        let segment = files::segments(&dir).remove(0);
         let good = fs::read(&segment).unwrap();
         fs::write(&segment, &good[..good.len() - 1]).unwrap();
         let output = verb(&dir, &["backup", name(&file)]);

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use support::server::{triggerly, verb};
-use support::{Server, request};
+use support::{Server, files, request};
 use tempfile::TempDir;
 
 /// How long a command that should end may take.
@@ -201,7 +201,7 @@ fn reading_verbs_say_the_same_with_and_without_a_server() {
     assert_eq!(
         beside.1,
         [
-            "format=3",
+            "format=4",
             "accounts=2",
             "events=3",
             "users=2",
@@ -209,6 +209,9 @@ fn reading_verbs_say_the_same_with_and_without_a_server() {
             "sealed_through=0",
             "segments=0",
             "segment_bytes=0",
+            "index_bytes=0",
+            "lag=0",
+            "segments_unindexed=0",
             "erasures_pending=0",
             "damaged=0"
         ]
@@ -424,10 +427,10 @@ fn compacting_verifying_and_rebuilding() {
         let verified = run(&["verify"]);
         assert_eq!(
             verified,
-            "segments=0\nsegment_bytes=0\nrecords=7\nholes=0\nkeys=4\ndamaged=0\n"
+            "segments=0\nsegment_bytes=0\nindex_bytes=0\nrecords=7\nholes=0\nkeys=4\ndamaged=0\n"
         );
         let compacted = run(&["compact"]);
-        let ["sealed=7", "merged=0", "erased=0", renewed, "segments=1", disk_bytes] =
+        let ["sealed=7", "merged=0", "erased=0", renewed, "indexed=0", "segments=1", disk_bytes] =
             compacted.lines().collect::<Vec<_>>()[..]
         else {
             panic!("{compacted}");
@@ -446,6 +449,12 @@ fn compacting_verifying_and_rebuilding() {
         assert_eq!(value(&verified, "damaged"), Some("0"), "{verified}");
         assert_eq!(run(&["rebuild"]), "applied=7\n");
         assert_eq!(told(), before);
+        let reindexed = run(&["reindex"]);
+        // Two of the seven are of accounts themselves.
+        assert_eq!(value(&reindexed, "records"), Some("5"), "{reindexed}");
+        let stats = run(&["stats"]);
+        assert_eq!(value(&stats, "index_bytes"), value(&reindexed, "index_bytes"), "{stats}");
+        assert_eq!(value(&stats, "lag"), Some("0"), "{stats}");
         assert_eq!(value(&run(&["verify"]), "damaged"), Some("0"));
     }
 }
@@ -475,12 +484,12 @@ fn a_damaged_segment_is_told_of_and_the_rest_is_served() {
     let mut server = furnished(dir.path());
     done(&verb(dir.path(), &["compact"]));
     server.track("events", r#"{"type":"after"}"#);
-    let segment = fs::read_dir(dir.path().join("segments")).unwrap().next().unwrap().unwrap();
-    let good = fs::read(segment.path()).unwrap();
+    let segment = files::segments(dir.path()).remove(0);
+    let good = fs::read(&segment).unwrap();
     let mut bad = good.clone();
     bad[good.len() / 3] ^= 1;
-    fs::write(segment.path(), &bad).unwrap();
-    let name = format!("segments/{}", segment.file_name().into_string().unwrap());
+    fs::write(&segment, &bad).unwrap();
+    let name = format!("segments/{}", segment.file_name().unwrap().to_str().unwrap());
     for with_server in [true, false] {
         let output = verb(dir.path(), &["verify"]);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -506,14 +515,17 @@ fn a_damaged_segment_is_told_of_and_the_rest_is_served() {
         assert!(server.read("/v1/users/u1").text().contains(r#""n":1E5"#));
         let health = server.get("/healthz");
         assert_eq!(health.status, 200, "{health:?}");
-        assert!(health.text().contains(segment.file_name().to_str().unwrap()), "{health:?}");
+        assert!(
+            health.text().contains(segment.file_name().unwrap().to_str().unwrap()),
+            "{health:?}"
+        );
         let stats = verb(dir.path(), &["stats"]);
         assert_eq!(value(done(&stats), "damaged"), Some("1"));
         server.track("events", r#"{"type":"after"}"#);
         assert_eq!(server.all_events().len(), 2);
         assert_eq!(server.terminate().code(), Some(0));
     }
-    fs::write(segment.path(), good).unwrap();
+    fs::write(&segment, good).unwrap();
     let server = server.again();
     done(&verb(dir.path(), &["verify"]));
     assert_eq!(server.all_events().len(), 5, "mended, it is part of the log again");
@@ -572,6 +584,7 @@ fn help_goes_to_standard_output() {
         &["compact"],
         &["verify"],
         &["rebuild"],
+        &["reindex"],
         &["backup"],
         &["restore"],
     ] {
@@ -624,6 +637,7 @@ fn wrong_usage_is_one_line_and_status_2() {
         &["verify", "--json"],
         &["verify", "everything"],
         &["rebuild", "users"],
+        &["reindex", "users"],
         &["backup"],
         &["backup", "a", "b"],
         &["backup", "--json", "a"],
@@ -652,7 +666,7 @@ fn a_store_that_can_not_be_had_is_one_line_and_status_1() {
     let dir = tempfile::tempdir().unwrap();
     let place = |name: &str| dir.path().join(name);
     fs::write(place("file"), "").unwrap();
-    for (name, format) in [("newer", "triggerly store 4\n"), ("other", "something else\n")] {
+    for (name, format) in [("newer", "triggerly store 5\n"), ("other", "something else\n")] {
         fs::create_dir(place(name)).unwrap();
         fs::write(place(name).join("FORMAT"), format).unwrap();
     }
@@ -674,6 +688,7 @@ fn a_store_that_can_not_be_had_is_one_line_and_status_1() {
         &["compact"],
         &["verify"],
         &["rebuild"],
+        &["reindex"],
         &["backup", "-"],
         &["backup", &backup],
     ];
@@ -700,7 +715,7 @@ fn a_store_that_can_not_be_had_is_one_line_and_status_1() {
     assert!(!place("backup").exists() && !place("backup.new").exists(), "nor does it leave a file");
     assert_eq!(fs::read_dir(place("empty")).unwrap().count(), 0);
     let format = fs::read_to_string(place("newer").join("FORMAT")).unwrap();
-    assert_eq!(format, "triggerly store 4\n", "what is refused is left as it was");
+    assert_eq!(format, "triggerly store 5\n", "what is refused is left as it was");
 }
 
 #[test]

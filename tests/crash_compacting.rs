@@ -22,7 +22,8 @@ use support::server::{triggerly, verb};
 use support::{Server, files, merge};
 use tempfile::TempDir;
 use triggerly::model::{AccountId, Change, Record, Seq};
-use triggerly::store::{Order, Selection, Store};
+use triggerly::query::answers;
+use triggerly::store::{Count, Order, Selection, Stop, Store};
 
 /// Where `compact` can end, and how many times it comes there with the store of [`Prepared`].
 const OF_COMPACT: [(&str, u32); 12] = [
@@ -46,6 +47,9 @@ const OF_COMPACT: [(&str, u32); 12] = [
 const OF_REBUILD: [(&str, u32); 3] =
     [("renew-copied", 1), ("renew-flushed", 1), ("renew-current", 1)];
 
+/// Where `reindex` can, and how many times: it drops them, and builds that of each of the six segments.
+const OF_REINDEX: [(&str, u32); 2] = [("reindex-dropped", 1), ("index-files", 6)];
+
 const ACCOUNTS: [&str; 3] = ["default", "other", "brief"];
 
 /// What begins so was erased before the store is compacted.
@@ -65,7 +69,8 @@ fn every_place_is_known() {
             assert!(places.insert(name.to_owned()), "{name} is the name of two places");
         }
     }
-    let known: BTreeSet<_> = OF_COMPACT.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let known = OF_COMPACT.iter().chain(&OF_REINDEX);
+    let known: BTreeSet<_> = known.map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(places, known, "a crash at each is tried");
 }
 
@@ -102,6 +107,16 @@ fn a_crash_at_each_place_of_rebuild() {
     }
 }
 
+#[test]
+fn a_crash_at_each_place_of_reindex() {
+    let prepared = Prepared::new();
+    for (place, times) in OF_REINDEX {
+        for time in [1, times / 2, times] {
+            prepared.check_crash("reindex", &format!("{place}:{}", time.max(1)));
+        }
+    }
+}
+
 /// One crash after the other, with no run between them that comes to its end.
 #[test]
 fn crashes_in_a_row() {
@@ -110,8 +125,14 @@ fn crashes_in_a_row() {
     let dir = prepared.copy();
     let (mut crashes, mut row) = (0, Vec::new());
     for _ in 0..12 {
-        let (place, times) = random.pick(&OF_COMPACT);
-        let what = random.pick(&["compact", "compact", "compact", "rebuild"]);
+        let (what, places) = random.pick(&[
+            ("compact", &OF_COMPACT[..]),
+            ("compact", &OF_COMPACT),
+            ("compact", &OF_COMPACT),
+            ("rebuild", &OF_REBUILD),
+            ("reindex", &OF_REINDEX),
+        ]);
+        let (place, times) = random.pick(places);
         let fault = format!("{place}:{}", random.within(1..u64::from(times) + 1));
         let output = verb_with_fault(dir.path(), what, &fault);
         // What was done before isn't come to again.
@@ -124,7 +145,7 @@ fn crashes_in_a_row() {
         }
     }
     // The first one has everything before it.
-    assert!(crashes > 0 || row[0].starts_with("rebuild"), "{row:?}");
+    assert!(crashes > 0, "{row:?}");
     prepared.check_compacted(dir.path(), &format!("{row:?}"));
     prepared.check_exports(dir.path(), &format!("{row:?}"));
     let again = done(dir.path(), &["compact"]);
@@ -278,6 +299,9 @@ impl Prepared {
         assert_eq!(done["segments"], 2, "{case}: one of each account that still has something");
         files::check_tidy(dir, 2);
         verify(dir, case);
+        let stats = verb(dir, &["stats", "--json"]);
+        let stats: Value = serde_json::from_slice(&stats.stdout).unwrap();
+        assert_eq!((&stats["lag"], &stats["segments_unindexed"]), (&json!(0), &json!(0)), "{case}");
         self.check_content(dir, false, case);
         let bytes = files::texts_in(dir, GONE, "gone-user".len());
         assert_eq!(bytes, BTreeSet::new(), "{case}: bytes of what was erased");
@@ -299,6 +323,10 @@ impl Prepared {
         for name in ACCOUNTS {
             let account = store.accounts().by_name(name).unwrap().id;
             let mut found = found.remove(&account).unwrap_or_default();
+            let mut counted = 0;
+            let mut count = |_: &str, _, count: Count| counted += count.people + count.nobodys;
+            answers(&store, &Stop::never()).counts(account, None, None, None, &mut count).unwrap();
+            assert_eq!(counted, found.events.len() as u64, "{case}: {name}");
             for user in store.users(account, None) {
                 let (id, user) = user.unwrap();
                 found.users.insert(id, user.attributes);

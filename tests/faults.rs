@@ -14,7 +14,7 @@ use support::{base64, escape, request};
 use triggerly::api::{Api, Door, Rooms};
 use triggerly::client::Proxies;
 use triggerly::commands::{self, Context, Imports};
-use triggerly::http::limits::PIPELINED_MAX;
+use triggerly::http::limits::{PIPELINED_MAX, STOP_WITHIN};
 use triggerly::http::{Limits, Running, Server};
 use triggerly::jobs::Jobs;
 use triggerly::rate;
@@ -96,7 +96,7 @@ impl Whole {
 impl Drop for Whole {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
-            running.stop();
+            running.stop(STOP_WITHIN);
         }
         self.writer.close();
     }

@@ -16,9 +16,10 @@ use support::furnished::text;
 use support::server::verb;
 use support::{Server, request};
 use triggerly::model::erasure::Digest;
-use triggerly::model::{AccountId, Date};
+use triggerly::model::{AccountId, DataType, Date};
+use triggerly::query::answers;
 use triggerly::store::segment::{Segment, SegmentError};
-use triggerly::store::{Directory, Draft, Receipt, Store, Submission, Writer};
+use triggerly::store::{Count, Directory, Draft, Receipt, Stop, Store, Submission, Writer};
 
 /// A store that is kept.
 struct Sample {
@@ -93,7 +94,23 @@ const THIRD: Sample = Sample {
     holes: 0,
 };
 
-const SAMPLES: [Sample; 3] = [FIRST, SECOND, THIRD];
+/// The first with indexes and data types that are set: one segment and its index, and the rest in the hot end.
+const FOURTH: Sample = Sample {
+    name: "store-4",
+    secret_key: "sk_4b1d6f0a9c3e57821f60b5d4c8a7e9120d3f5b6a7c8e9f01234567890abcdef1",
+    api_token: "7c2e91f04ab84d6d9e3b1f5a6c8d0e42",
+    accounts: "name=default\napi_token=7c2e91f04ab84d6d9e3b1f5a6c8d0e42\n\n\
+               name=second shop\napi_token=d3b07384d113edec49eaa6238ad5ff00\n",
+    user: r#"{"id":"zoe@example.com","email":"zoe@example.com","attributes":{"name":"Zoë","plan":"pro","address":{"city":"Zürich"}},"created_at":"2026-11-24T12:00:02.000Z","updated_at":"2026-11-24T12:00:30.000Z"}"#,
+    purchase: r#"{"seq":4,"type":"purchase","user_id":"zoe@example.com","date":"2001-07-04T19:08:56.000Z","received_at":"2026-11-24T12:00:03.000Z","attributes":{"item":"Tea ☕","price":1.0,"big":1234567890123456789012345678901234567890},"context":{"page":"https://shop.example.com/tea?q=☕","browser":"Firefox","visitor":"6f1d2c"},"via":"public"}"#,
+    ticks: &[5..=9, 12..=16],
+    others: &[],
+    second: &[17],
+    last_seq: 18,
+    holes: 0,
+};
+
+const SAMPLES: [Sample; 4] = [FIRST, SECOND, THIRD, FOURTH];
 
 fn kept(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/format").join(name)
@@ -160,7 +177,7 @@ fn every_format_is_opened_and_goes_on() {
         let below = tempfile::tempdir().unwrap();
         let dir = sample.unpack(below.path());
         sample.assert_held(&dir);
-        assert_eq!(fs::read_to_string(dir.join("FORMAT")).unwrap(), "triggerly store 3\n");
+        assert_eq!(fs::read_to_string(dir.join("FORMAT")).unwrap(), "triggerly store 4\n");
         assert_eq!(line(&done(&dir, &["stats"]), "last_seq"), sample.last_seq);
         let verified = done(&dir, &["verify"]);
         assert_eq!(line(&verified, "damaged"), 0, "{verified}");
@@ -177,6 +194,11 @@ fn every_format_is_opened_and_goes_on() {
         sample.assert_held(&dir);
         done(&dir, &["rebuild"]);
         sample.assert_held(&dir);
+        // What had no index has one.
+        let stats = done(&dir, &["stats"]);
+        assert_eq!((line(&stats, "lag"), line(&stats, "segments_unindexed")), (0, 0), "{stats}");
+        assert!(line(&stats, "index_bytes") > 0, "{stats}");
+        done(&dir, &["reindex"]);
 
         // A server knows the key that was given out then, and goes on counting.
         let mut server = Server::start(&dir);
@@ -205,6 +227,28 @@ fn lock(dir: &Path) -> Directory {
             other => return other.unwrap(),
         }
     }
+}
+
+/// The index that was written then answers, and the types that were set then hold.
+#[test]
+fn an_index_is_still_read() {
+    let below = tempfile::tempdir().unwrap();
+    let dir = FOURTH.unpack(below.path());
+    let store = Store::open(&dir).unwrap();
+    assert_eq!(store.lag().segments, 0, "it needs none anew");
+    let (mut counted, account) = (0, AccountId(1));
+    let mut count = |_: &str, _, count: Count| counted += count.people;
+    answers(&store, &Stop::never()).counts(account, None, None, None, &mut count).unwrap();
+    assert_eq!(counted, 11);
+    assert_eq!(
+        answers(&store, &Stop::never()).event_counts(account, &["zoe@example.com"]).unwrap().0,
+        [1]
+    );
+    let overrides = store.overrides(account);
+    let of_purchases = overrides.of_events("purchase");
+    assert_eq!(of_purchases.get("coupon"), Some(DataType::Number));
+    assert_eq!(overrides.of_users().get("address.floor"), Some(DataType::String));
+    assert_eq!(store.lag().segments, 0, "it was of use");
 }
 
 /// What was stored under a key is known by it, in the hot end, sealed, and in a state that is built anew.
@@ -247,7 +291,7 @@ fn every_format_is_backed_up_as_it_is() {
 fn what_is_newer_is_refused_and_left_alone() {
     let below = tempfile::tempdir().unwrap();
     let dir = SECOND.unpack(below.path());
-    fs::write(dir.join("FORMAT"), "triggerly store 4\n").unwrap();
+    fs::write(dir.join("FORMAT"), "triggerly store 5\n").unwrap();
     let all = || {
         let mut all: Vec<(PathBuf, Vec<u8>)> = Vec::new();
         let mut dirs = vec![dir.clone()];
@@ -270,12 +314,13 @@ fn what_is_newer_is_refused_and_left_alone() {
         &["verify"],
         &["compact"],
         &["rebuild"],
+        &["reindex"],
         &["backup", &file],
     ] {
         let output = verb(&dir, arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
         let said = text(&output.stderr);
-        assert!(said.contains("newer triggerly (format 4, this program knows 3)"), "{said}");
+        assert!(said.contains("newer triggerly (format 5, this program knows 4)"), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
     }
     assert!(all() == before, "nothing has changed");

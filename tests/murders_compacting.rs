@@ -1,6 +1,6 @@
 //! Murders of a server that compacts, erases, expires, imports and takes calls, all at once: what was
 //! acknowledged is there once, what was acknowledged to be erased is gone and never comes back, and
-//! the state is what the log says.
+//! the state and the indexes are what the log says.
 //!
 //! Each thing done has a time at which it was begun and one at which it was known to be done, by a
 //! clock that ticks with each. What was done before an erasure was begun is taken by it, what was
@@ -29,7 +29,8 @@ use support::random::Random;
 use support::server::verb;
 use support::{Server, base64, escape, files, merge};
 use triggerly::model::{Change, Record, Seq};
-use triggerly::store::{Order, Selection, Store};
+use triggerly::query::answers;
+use triggerly::store::{Count, Order, Selection, Stop, Store};
 
 const ACCOUNTS: [&str; 2] = ["default", "other"];
 
@@ -75,7 +76,7 @@ fn murders(random: &mut Random, rounds: u64) {
         server.kill();
         open(&book).nobody_is_left();
         // Whoever opens it first has to recover it.
-        match random.within(0..4) {
+        match random.within(0..5) {
             0 => drop(done(dir.path(), &["verify"])),
             1 => compact(dir.path(), &book, true),
             2 => {
@@ -83,6 +84,7 @@ fn murders(random: &mut Random, rounds: u64) {
                 thread::sleep(Duration::from_millis(random.within(0..100)));
                 server.kill();
             }
+            3 => drop(done(dir.path(), &["reindex"])),
             _ => {}
         }
         println!("round {round}");
@@ -152,6 +154,7 @@ impl Scene<'_> {
         let over = &AtomicBool::new(false);
         let (mut of_eraser, mut of_importer, mut of_load) =
             (random.split(), random.split(), random.split());
+        let mut of_indexes = random.split();
         let scene = *self;
         thread::scope(|scope| {
             scope.spawn(move || {
@@ -162,6 +165,10 @@ impl Scene<'_> {
             scope.spawn(move || {
                 while !over.load(SeqCst) {
                     compact(&scene.server.dir, scene.book, false);
+                    if of_indexes.one_in(2) {
+                        // It may be cut short.
+                        verb(&scene.server.dir, &["reindex"]);
+                    }
                 }
             });
             scope.spawn(move || {
@@ -441,6 +448,7 @@ impl Book {
         let mut seqs = vec![None; self.calls.len()];
         let mut users: BTreeMap<(usize, String), Map<String, Value>> = BTreeMap::new();
         let mut left = BTreeSet::new();
+        let mut events: BTreeMap<(usize, String), u64> = BTreeMap::new();
         let accounts: HashMap<_, _> = ACCOUNTS
             .iter()
             .enumerate()
@@ -465,7 +473,9 @@ impl Book {
             let sent = (call.account, call.kind.as_deref(), &*call.user, &*call.kept);
             assert_eq!((account, kind, user, kept), sent, "as it was sent");
             assert_eq!(seqs[n].replace(seq), None, "call {n} is there twice");
-            if kind.is_none() {
+            if kind.is_some() {
+                *events.entry((account, user.to_owned())).or_default() += 1;
+            } else {
                 let state = users.entry((account, user.to_owned())).or_default();
                 merge(state, parsed.as_object().unwrap());
             }
@@ -484,6 +494,19 @@ impl Book {
                 let (id, user) = user.unwrap();
                 shown.insert((*number, id), user.attributes);
             }
+        }
+        for (account, number) in &accounts {
+            let of = events.iter().filter(|((of, _), _)| of == number);
+            let (ids, counts): (Vec<&str>, Vec<u64>) =
+                of.map(|((_, user), count)| (user.as_str(), *count)).unzip();
+            assert_eq!(
+                answers(store, &Stop::never()).event_counts(*account, &ids).unwrap().0,
+                counts
+            );
+            let mut counted = 0;
+            let mut count = |_: &str, _, count: Count| counted += count.people + count.nobodys;
+            answers(store, &Stop::never()).counts(*account, None, None, None, &mut count).unwrap();
+            assert_eq!(counted, counts.iter().sum::<u64>(), "the indexes are what the log says");
         }
         let text = |users: BTreeMap<_, Map<String, Value>>| -> BTreeMap<(usize, String), String> {
             users.into_iter().map(|(key, user)| (key, Value::Object(user).to_string())).collect()

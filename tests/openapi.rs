@@ -6,7 +6,9 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
 use support::outside::run;
+use support::server::verb;
 use support::{Server, request};
 
 /// Calls of each kind and operation; those at the edges of what is described come on top.
@@ -43,6 +45,63 @@ fn the_description_is_served_to_everybody() {
     assert_eq!((head.status, head.body.len()), (200, 0));
     let reply = request(server.address, "DELETE", "/openapi.json", &[]);
     assert_eq!((reply.status, reply.header("Allow")), (405, Some("GET, HEAD")));
+}
+
+/// Fails where a value has a member that its schema doesn't name.
+fn check(description: &Value, schema: &Value, value: &Value, place: &str) {
+    let schema = match schema["$ref"].as_str().and_then(|to| to.strip_prefix('#')) {
+        Some(pointer) => description.pointer(pointer).expect(pointer),
+        None => schema,
+    };
+    match value {
+        Value::Array(items) => {
+            items.iter().for_each(|item| check(description, &schema["items"], item, place));
+        }
+        Value::Object(members) => {
+            // Whatever it holds may be there.
+            let Some(described) = schema["properties"].as_object() else { return };
+            for (name, value) in members {
+                let place = format!("{place}: {name}");
+                check(description, described.get(name).expect(&place), value, &place);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn what_is_answered_is_described() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path());
+    let description = server.get("/openapi.json").json();
+    server.track("users", r#"{"id":"u","email":"a@b.c","n":"x"}"#);
+    server.track("users", r#"{"id":"u","n":"y","m":null}"#);
+    server.track("events", r#"{"type":"e","user_id":"u","n":"x","m":1}"#);
+    for kind in ["user", "event:e"] {
+        let output = verb(dir.path(), &["types", "set", kind, "n", "Number"]);
+        assert!(output.status.success(), "{output:?}");
+    }
+    for (path, asked, not_converted) in [
+        ("users/{id}", "users/u", true),
+        ("users/{id}/timeline", "users/u/timeline", true),
+        ("users", "users", true),
+        ("events", "events", true),
+        ("stats", "stats", false),
+        ("breakdown", "breakdown?by=n&interval=day", true),
+        ("breakdown", "breakdown?by=m&top=1&measure=sum:n&interval=day", true),
+        ("funnel", "funnel?steps=e,e", false),
+        ("retention", "retention?first=e&back=e", false),
+        ("types", "types", false),
+        ("refused", "refused", false),
+    ] {
+        let reply = server.read(&format!("/v1/{asked}"));
+        assert_eq!(reply.status, 200, "{asked}: {reply:?}");
+        let answered = &description["paths"][format!("/v1/{path}")]["get"]["responses"]["200"];
+        let schema = &answered["content"]["application/json"]["schema"];
+        assert!(schema.is_object(), "{path}");
+        check(&description, schema, &reply.json(), asked);
+        assert_eq!(reply.json().get("not_converted").is_some(), not_converted, "{asked}");
+    }
 }
 
 #[test]

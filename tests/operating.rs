@@ -102,6 +102,8 @@ fn figures_count_what_was_answered() {
         ("triggerly_queue_bytes", 0.0),
         ("triggerly_segments", 0.0),
         ("triggerly_segments_damaged", 0.0),
+        ("triggerly_segments_unindexed", 0.0),
+        ("triggerly_index_bytes", 0.0),
         ("triggerly_storage_failed", 0.0),
         ("triggerly_disk_reserve_bytes", 256.0 * 1024.0 * 1024.0),
     ] {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use support::outside::{browse, run, site};
 use support::{Server, request};
+use triggerly::ingest::Code;
 
 const README: &str = include_str!("../README.md");
 
@@ -42,6 +43,16 @@ fn samples(language: &str) -> Vec<String> {
         blocks(language).into_iter().filter(|block| block.contains(TOKEN)).collect();
     assert!(!samples.is_empty(), "the README has no sample in {language}");
     samples
+}
+
+#[test]
+fn every_code_stands_in_the_table_beside_its_status() {
+    for code in Code::ALL {
+        let (status, name) = (code.status().to_string(), format!("`{}`", code.name()));
+        let mut rows = README.lines().filter(|line| line.starts_with("| ") && line.contains(&name));
+        let is_there = rows.any(|row| row.split('|').nth(1).is_some_and(|of| of.contains(&status)));
+        assert!(is_there, "{status} {name}");
+    }
 }
 
 /// A server on a folder of its own, and what a sample has to be to reach it.

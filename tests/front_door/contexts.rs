@@ -1,6 +1,7 @@
 //! What a browser's call says of its circumstances, from the socket to every view of it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use triggerly::model::Change;
@@ -92,7 +93,8 @@ fn of_events(server: &Server) -> Vec<Value> {
 /// Contexts of events, and of users' updates, as the segments hold them in the order of the log.
 fn of_segments(server: &Server) -> [Vec<Value>; 2] {
     let mut found = [BTreeMap::new(), BTreeMap::new()];
-    for path in files::all(&server.dir.join("segments")) {
+    let is_segment = |path: &PathBuf| path.extension().is_some_and(|end| end == "parquet");
+    for path in files::all(&server.dir.join("segments")).into_iter().filter(is_segment) {
         let segment = Segment::open(&path, None).unwrap();
         for group in 0..segment.groups().len() {
             for (seq, record) in segment.read(group).unwrap().iter() {

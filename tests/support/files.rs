@@ -34,6 +34,14 @@ pub fn all(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// The segments of a data directory, by name.
+pub fn segments(dir: &Path) -> Vec<PathBuf> {
+    let mut found = all(&dir.join("segments"));
+    found.retain(|path| path.extension().is_some_and(|end| end == "parquet"));
+    found.sort_unstable();
+    found
+}
+
 /// What files under a folder hold of texts that begin so and have so many bytes.
 pub fn texts_in(dir: &Path, prefix: &str, len: usize) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
@@ -74,6 +82,12 @@ pub fn check_tidy(dir: &Path, segments: u64) {
         .expect("a folder")
         .map(|entry| entry.expect("an entry").file_name().into_string().expect("text"))
         .collect();
-    assert!(names.iter().all(|name| name.ends_with(".parquet")), "{names:?}");
-    assert_eq!(names.len() as u64, segments, "{names:?}");
+    let (parquet, others): (Vec<_>, Vec<_>) =
+        names.iter().partition(|name| name.ends_with(".parquet"));
+    assert_eq!(parquet.len() as u64, segments, "{names:?}");
+    // Each has at most one index.
+    for name in others {
+        let of = name.strip_suffix(".index").map(|stem| format!("{stem}.parquet"));
+        assert!(of.is_some_and(|of| names.contains(&of)), "{names:?}");
+    }
 }

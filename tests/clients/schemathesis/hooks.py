@@ -20,10 +20,19 @@ openapi.format(
         f"{at.year:04} {at:%H:%M:%S} +0000"
     ),
 )
+openapi.format("local-date-time", st.datetimes().map(lambda at: f"{at:%H:%M:%S}").flatmap(lambda time: DAYS.map(lambda day: f"{day}T{time}")))
+openapi.format("time-zone", st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu"]))
+openapi.format(
+    "where",
+    st.builds(lambda name, rest: name + rest, WORDS, st.sampled_from(["=1", "!=a", "<2001-07-04", ">=1e3", " contains x", " exists", " not exists"])),
+)
+openapi.format("steps", st.lists(WORDS, min_size=2, max_size=10).map(",".join))
 # What only the server makes.
 openapi.format(
     "users-cursor",
-    st.text(max_size=20).map(lambda id: base64.urlsafe_b64encode(id.encode()).decode().rstrip("=")),
+    st.text(max_size=20).map(
+        lambda id: base64.urlsafe_b64encode(json.dumps(["id", "asc", "not set", "", id]).encode()).decode().rstrip("=")
+    ),
 )
 
 
