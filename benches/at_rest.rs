@@ -11,17 +11,16 @@
 //! Without cargo's `--bench`, as under `cargo test`, a few events show that it works.
 
 mod beside;
+#[path = "beside/dataset.rs"]
+mod dataset;
 mod generator;
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::thread;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use beside::{Rounds, Scratch, Server, kilobytes, machine, millis};
-use triggerly::model::Date;
+use beside::{Rounds, Scratch, Server, machine, millis};
+use dataset::{Dataset, bytes_below, timed};
 
 /// Puts JSON lines into SQLite: the file, the database.
 const SQLITE: &str = r#"
@@ -68,50 +67,33 @@ fn main() -> ExitCode {
         "" => scratch.0.clone(),
         keep => PathBuf::from(keep),
     };
-    fs::create_dir_all(&dir).expect("a folder");
     println!("{}\n", machine(&scratch.0));
-    let store = dir.join("store");
-    let lines = dir.join("events.jsonl");
-    at_rest(&dir, &store, &lines, events, users);
-    let failed = beside_an_empty_one(&store, &dir.join("empty"), rounds, seconds);
+    let data = Dataset::at(&dir);
+    at_rest(&data, events, users);
+    let failed = beside_an_empty_one(&data.store, &dir.join("empty"), rounds, seconds);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn at_rest(dir: &Path, store: &Path, lines: &Path, events: u64, users: u64) {
-    let user_lines = dir.join("users.jsonl");
-    write_lines(lines, &user_lines, events, users);
-    drop(Server::named("made", store));
+fn at_rest(data: &Dataset, events: u64, users: u64) {
+    data.make(events, users);
+    let (dir, store, lines) = (&data.dir, &data.store, &data.lines);
     let per_event = |bytes: u64| bytes as f64 / events as f64;
-    let took = |what: &str, count: u64, file: &Path| {
-        let began = Instant::now();
-        let memory = run_watched(&["import", what, &file.display().to_string()], store);
-        let rate = count as f64 / began.elapsed().as_secs_f64();
-        println!("import of {count} {what}: {rate:.0} a second, at most {memory:.0} MiB resident");
-    };
-    took("users", users, &user_lines);
-    took("events", events, lines);
-    println!("before compacting: {:.1} bytes an event", per_event(bytes_below(store)));
-    let began = Instant::now();
-    let memory = run_watched(&["compact"], store);
-    println!("compact: {:.1} s, at most {memory:.0} MiB resident", began.elapsed().as_secs_f64());
-    let began = Instant::now();
-    let memory = run_watched(&["verify"], store);
-    println!("verify: {:.1} s, at most {memory:.0} MiB resident", began.elapsed().as_secs_f64());
-    let began = Instant::now();
-    let memory = run_watched(&["backup", &dir.join("backup").display().to_string()], store);
-    println!("backup: {:.1} s, at most {memory:.0} MiB resident", began.elapsed().as_secs_f64());
+    timed("verify", &["verify"], store);
+    timed("backup", &["backup", &dir.join("backup").display().to_string()], store);
+    timed("reindex", &["reindex"], store);
 
     let sqlite = dir.join("events.sqlite");
     let mut python = Command::new("python3");
     python.args(["-c", SQLITE]).arg(lines).arg(&sqlite);
     assert!(python.status().expect("python3 runs").success(), "python3 with sqlite3");
-    let ballast = fs::metadata(store.join("ballast")).map_or(0, |meta| meta.len());
     println!("\n| at rest | bytes an event |\n| --- | --: |");
-    let all = bytes_below(store) - ballast;
+    let (all, indexes) = (data.bytes(), data.index_bytes());
+    let segments = bytes_below(&store.join("segments")) - indexes;
     println!("| triggerly, everything counted | {:.1} |", per_event(all));
-    println!("| of it, the segments | {:.1} |", per_event(bytes_below(&store.join("segments"))));
+    println!("| of it, the segments | {:.1} |", per_event(segments));
+    println!("| of it, their indexes | {:.1} |", per_event(indexes));
     println!("| of it, {users} users and what isn't sealed | {:.1} |", {
-        per_event(all - bytes_below(&store.join("segments")))
+        per_event(all - segments - indexes)
     });
     println!("| SQLite with three indexes | {:.1} |", per_event(bytes_below(&sqlite)));
     println!("| JSON lines | {:.1} |\n", per_event(bytes_below(lines)));
@@ -158,64 +140,4 @@ fn beside_an_empty_one(full: &Path, empty: &Path, rounds: u64, seconds: f64) -> 
         behind.cpu_per_call() / before.cpu_per_call(),
     );
     behind.failed + before.failed
-}
-
-fn write_lines(lines: &Path, user_lines: &Path, events: u64, users: u64) {
-    if lines.exists() && user_lines.exists() {
-        return;
-    }
-    let create =
-        |path: &Path| BufWriter::with_capacity(1 << 20, File::create(path).expect("a file"));
-    let mut out = create(lines);
-    for event in generator::events(1, events, users) {
-        let rest = event.attributes.strip_prefix('{').expect("an object");
-        let comma = if rest == "}" { "" } else { "," };
-        write!(out, r#"{{"type":"{}","date":"{}""#, event.kind, Date::from_millis(event.date))
-            .expect("room");
-        if let Some(id) = &event.user_id {
-            write!(out, r#","user_id":"{id}""#).expect("room");
-        }
-        writeln!(out, "{comma}{rest}").expect("room");
-    }
-    out.flush().expect("room");
-    let mut out = create(user_lines);
-    for (id, patch) in generator::users(1, users) {
-        let rest = patch.strip_prefix('{').expect("an object");
-        let comma = if rest == "}" { "" } else { "," };
-        writeln!(out, r#"{{"id":"{id}"{comma}{rest}"#).expect("room");
-    }
-    out.flush().expect("room");
-}
-
-/// Runs a verb, and gives the most memory that it was seen with, in MiB.
-fn run_watched(arguments: &[&str], store: &Path) -> f64 {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_triggerly"));
-    command.args(arguments).arg("--data").arg(store).stdout(Stdio::null());
-    let mut child: Child = command.spawn().expect("the verb starts");
-    let status = format!("/proc/{}/status", child.id());
-    let mut most: f64 = 0.0;
-    loop {
-        // Gone between the two looks, it has no line of that name.
-        if fs::read_to_string(&status).is_ok_and(|text| text.contains("VmHWM:")) {
-            most =
-                most.max(std::panic::catch_unwind(|| kilobytes(&status, "VmHWM:")).unwrap_or(0.0));
-        }
-        if let Some(ended) = child.try_wait().expect("it can be waited for") {
-            assert!(ended.success(), "{arguments:?}: {ended}");
-            return most / 1024.0;
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Bytes of a file, or of all files below a folder, as the disk counts them.
-fn bytes_below(path: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    // A dead server's socket, and what is being removed, have nothing.
-    let Ok(meta) = fs::symlink_metadata(path) else { return 0 };
-    if !meta.is_dir() {
-        return meta.blocks() * 512;
-    }
-    let entries = fs::read_dir(path).expect("a folder").flatten();
-    entries.map(|entry| bytes_below(&entry.path())).sum()
 }
