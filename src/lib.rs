@@ -95,3 +95,4 @@ pub mod schema;
 pub mod store;
 pub mod ticker;
 pub mod view;
+pub mod web;
