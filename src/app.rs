@@ -11,11 +11,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::api::{Api, Door, Rooms};
+use crate::api::{Api, Rooms};
+use crate::asking::Desk;
+use crate::calls::Figures;
 use crate::clock;
 use crate::commands::{self, Context, Failure, Imports};
 use crate::config::Config;
 use crate::control;
+use crate::door::Door;
 use crate::http::limits::{CONNECTIONS_DEFAULT_MAX, DESCRIPTORS_APART, STOP_WITHIN};
 use crate::http::{self, Limits, Running, Server};
 use crate::jobs::{CLOSE_WITHIN, Jobs};
@@ -138,12 +141,14 @@ impl App {
         let exports = Arc::new(Jobs::start_exports().map_err(Error::Thread)?);
         let stopping = Arc::new(AtomicBool::new(false));
         let door = Arc::new(Door::new(config.trust_proxy.clone(), config.rate));
+        let desk = Desk { jobs: Arc::clone(&jobs), stopping: Arc::clone(&stopping) };
+        let figures = Arc::new(Figures::default());
         let api = Api::new(Rooms {
             store: Arc::clone(&opened.store),
             writer: Arc::clone(&opened.writer),
-            jobs: Arc::clone(&jobs),
+            desk,
             exports: Arc::clone(&exports),
-            stopping: Arc::clone(&stopping),
+            figures: Arc::clone(&figures),
             refused: Arc::clone(&opened.refused),
             door: Arc::clone(&door),
             transport: server.figures(),

@@ -15,7 +15,7 @@
 //!
 //! A question is a job, done by threads that give way to those of calls:
 //! ```text
-//! Request ─api::read─> query's Question ─answer─> its Answer ─JSON─> Response
+//! Request ─asking─> query's Question ─answer─> its Answer ─JSON─> Response
 //! ```
 //!
 //! An export is answered while it is made, in pieces, by a thread that does nothing else:
@@ -28,11 +28,13 @@
 //! ```text
 //! 6  main  cli/                 arguments, exit codes
 //! 5  app  control               wiring: start, stop · the commands' socket
-//! 4  api/  commands/            HTTP's calls · what the verbs do
+//! 4  api/  web/  commands/      HTTP's calls · pages · what the verbs do
 //! 3  ingest/  export/  jobs     decisions · everything in a format · threads for reading
+//!    asking/  door              how questions are spelled, and having them found out · what is asked of a call first
 //!    query/                     counts, breakdowns, steps, coming back (below `export`)
 //!    erasing  retention  keeper what is to be gone, asked for or by its age · who sees to it
 //! 2  auth  store/  http/  view  who · durability · transport · how things look as JSON
+//!    calls                      what is kept of each call
 //!    refused                    the last calls that were refused
 //!    context/                   what a browser's call says of its circumstances
 //!    schema/                    what type a value has, and what it counts as (below `view`)
@@ -42,7 +44,7 @@
 //! ```
 //! tiny_http is known in [`http`] alone, sled in [`store`], argh in [`cli`], the wall clock in
 //! [`clock`], governor in [`rate`], ua_parser in [`context`], chrono_tz in [`schema`]; HTTP ends in [`api`]. `model`
-//! and `ingest` do no I/O. Each room keeps its own figures (`store::Figures`, `http::Figures`, `api`'s),
+//! and `ingest` do no I/O. Each room keeps its own figures ([`store::Figures`], [`http::Figures`], [`calls::Figures`]),
 //! and `GET /metrics` gathers them: there is no registry.
 //!
 //! # Invariants
@@ -69,7 +71,9 @@
 
 pub mod api;
 pub mod app;
+pub mod asking;
 pub mod auth;
+pub mod calls;
 pub mod cli;
 pub mod client;
 pub mod clock;
@@ -77,6 +81,7 @@ pub mod commands;
 pub mod config;
 pub mod context;
 pub mod control;
+pub mod door;
 pub mod erasing;
 pub mod export;
 #[cfg(any(test, fuzzing))]

@@ -11,9 +11,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use support::{base64, escape, request};
-use triggerly::api::{Api, Door, Rooms};
+use triggerly::api::{Api, Rooms};
+use triggerly::asking::Desk;
 use triggerly::client::Proxies;
 use triggerly::commands::{self, Context, Imports};
+use triggerly::door::Door;
 use triggerly::http::limits::{PIPELINED_MAX, STOP_WITHIN};
 use triggerly::http::{Limits, Running, Server};
 use triggerly::jobs::Jobs;
@@ -59,9 +61,9 @@ impl Whole {
         let api = Api::new(Rooms {
             store: Arc::clone(&store),
             writer: Arc::clone(&writer),
-            jobs,
+            desk: Desk { jobs, stopping },
             exports,
-            stopping,
+            figures: Arc::default(),
             refused,
             door: Arc::new(Door::new(
                 Proxies::default(),

@@ -6,14 +6,15 @@ use std::io::{self, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
-use triggerly::api::{Api, Door, Rooms};
+use triggerly::api::{Api, Rooms};
 use triggerly::app::Opened;
+use triggerly::asking::Desk;
 use triggerly::client::Proxies;
 use triggerly::commands;
+use triggerly::door::Door;
 use triggerly::http::{
     self, Answer, Framing, Handler, Job, Method, Reply, Request, Response, Stream,
 };
@@ -44,9 +45,9 @@ pub fn serve(data: &Path, workers: usize) -> ! {
     let api = Arc::new(Api::new(Rooms {
         store: Arc::clone(&opened.store),
         writer: Arc::clone(&opened.writer),
-        jobs: Arc::new(Jobs::start().expect("threads")),
+        desk: Desk { jobs: Arc::new(Jobs::start().expect("threads")), stopping: Arc::default() },
+        figures: Arc::default(),
         exports: Arc::new(Jobs::start_exports().expect("threads")),
-        stopping: Arc::new(AtomicBool::new(false)),
         refused: Arc::clone(&opened.refused),
         door: Arc::new(Door::new(
             Proxies::default(),

@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use crate::http::{Method, Response};
 use crate::ingest::{Code, Reject};
-use crate::store::Error;
 
 #[derive(Serialize)]
 struct Problem<'a> {
@@ -65,18 +64,4 @@ pub(super) fn found(value: &impl Serialize) -> Response {
         Ok(text) => Response::json(200, text).with_header("Cache-Control", "no-store"),
         Err(error) => problem(&Reject::new(Code::Internal, error.to_string())),
     }
-}
-
-/// What whoever asks is told while the server stops.
-pub(super) fn stopping() -> Reject {
-    Reject::new(Code::ShuttingDown, "the server is stopping; ask again soon")
-}
-
-/// What a caller is told when the store can't be read; its owner is told why.
-pub(super) fn unreadable(error: &Error) -> Reject {
-    log::error!("a question could not be answered: {error}");
-    Reject::new(
-        Code::StorageFailed,
-        "the server can't read its data; its owner has to look into its log",
-    )
 }

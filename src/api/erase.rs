@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use serde::Serialize;
 
-use super::query::Params;
 use super::read::Question;
 use super::{Api, Reply, answer};
+use crate::asking::{Params, unreadable};
 use crate::clock;
 use crate::erasing::{Count, Target};
 use crate::http::{Request, Response};
@@ -45,13 +45,13 @@ impl Api {
     /// Checks who calls and what for, and has it done by a job.
     pub(super) fn erase(&self, question: &Question, request: &Request, answer: Reply) {
         let checked = self.reader(request).and_then(|principal| {
-            Ok((Order::of(question, request, principal.account)?, self.room(Weight::Heavy)?))
+            Ok((Order::of(question, request, principal.account)?, self.desk.room(Weight::Heavy)?))
         });
         match checked {
             Err(reject) => answer.send(&answer::problem(&reject)),
             Ok((order, room)) => {
                 let (store, writer) = (Arc::clone(&self.store), Arc::clone(&self.writer));
-                let stopping = Arc::clone(&self.stopping);
+                let stopping = Arc::clone(&self.desk.stopping);
                 let records = Arc::clone(&self.records);
                 room.put(move || match order.forget_refused(&records.refused) {
                     Ok(()) => order.carry_out(&store, &writer, &stopping, answer),
@@ -64,7 +64,7 @@ impl Api {
 
 impl Order {
     fn of(question: &Question, request: &Request, account: AccountId) -> Result<Order, Reject> {
-        let params = Params(request);
+        let params = Params::of(request.query());
         let target = match question {
             Question::User(id) => {
                 params.only(&["dry_run"])?;
@@ -109,7 +109,7 @@ impl Order {
     fn carry_out(self, store: &Store, writer: &Writer, stopping: &AtomicBool, answer: Reply) {
         let Order { target, dry_run } = self;
         let reject = match target.count(store, &|| !stopping.load(SeqCst)) {
-            Err(error) => answer::unreadable(&error),
+            Err(error) => unreadable(&error),
             Ok(None) => Reject::new(
                 Code::ShuttingDown,
                 "the server is stopping, nothing was erased; ask again soon",

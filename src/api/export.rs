@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
-use super::query::Params;
 use super::{Api, Reply, answer};
+use crate::asking::{Params, stopping};
 use crate::export::{self, Exported, Format, Wanted};
 use crate::http::{Method, Request, Response, Stream};
 use crate::ingest::{Code, Reject};
@@ -23,14 +23,14 @@ impl Api {
         }
         let checked = self
             .reader(request)
-            .and_then(|principal| Plan::of(&Params(request), principal.account));
+            .and_then(|principal| Plan::of(&Params::of(request.query()), principal.account));
         let plan = match checked {
             Ok(plan) => plan,
             Err(reject) => return answer.send(&answer::problem(&reject)),
         };
         let Some(mut room) = self.exports.room(Weight::Heavy) else {
-            let reject = if self.is_stopping() {
-                answer::stopping()
+            let reject = if self.desk.is_stopping() {
+                stopping()
             } else {
                 let detail = format!(
                     "{EXPORTS_MAX} exports are running, which is the most; ask again later"
@@ -39,7 +39,7 @@ impl Api {
             };
             return answer.send(&answer::problem(&reject));
         };
-        let (store, stop) = (Arc::clone(&self.store), Arc::clone(&self.stopping));
+        let (store, stop) = (Arc::clone(&self.store), Arc::clone(&self.desk.stopping));
         let head = plan.head();
         let places = room.take_places();
         let make = Box::new(move |out: &mut dyn std::io::Write| {
@@ -49,7 +49,7 @@ impl Api {
             let written = export::write(&store, &plan.wanted, plan.format, &stop, out);
             written.map(drop).map_err(|error| answer::problem(&reject(error)))
         });
-        let stop = Arc::clone(&self.stopping);
+        let stop = Arc::clone(&self.desk.stopping);
         answer.stream(Stream { head, stop, make }, move |job| room.put(job));
     }
 }
@@ -104,7 +104,7 @@ fn reject(error: export::Error) -> Reject {
                 "the server can't read its data; its owner has to look into its log",
             )
         }
-        export::Error::Stopped => answer::stopping(),
+        export::Error::Stopped => stopping(),
         export::Error::Missing(missing) => {
             log::error!("an export broke off: {missing}");
             let detail = format!(
@@ -130,7 +130,7 @@ mod tests {
         let account = AccountId(7);
         let plan = |query: &str| {
             let request = Request::new(Method::Get, &format!("/v1/export?{query}"));
-            Plan::of(&Params(&request), account)
+            Plan::of(&Params::of(request.query()), account)
         };
         let all = Filter::of(account);
         let (events, users) = (Exported::Events, Exported::Users);

@@ -41,7 +41,7 @@ impl Api {
             Reject::new(Code::StorageFailed, detail)
         } else if let Some(shortage) = self.store.space().shortage() {
             Reject::new(Code::StorageFull, shortage)
-        } else if self.is_stopping() {
+        } else if self.desk.is_stopping() {
             Reject::new(Code::ShuttingDown, "the server is stopping")
         } else {
             return answer::found(&Healthy { status: "ok", damaged: self.damaged() });

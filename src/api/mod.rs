@@ -2,15 +2,11 @@
 //! know sled.
 
 mod answer;
-mod asked;
-mod door;
 mod erase;
 mod export;
-mod figures;
 mod health;
 mod metrics;
 mod openapi;
-mod query;
 mod read;
 mod refused;
 mod reply;
@@ -22,11 +18,13 @@ pub(crate) use track::fuzzing;
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use percent_encoding::percent_decode_str;
 
+use crate::asking::Desk;
 use crate::auth::{self, Principal};
+use crate::calls::Figures;
+use crate::door::Door;
 use crate::http::limits::HEADER_LINES_MAX;
 use crate::http::{self, Answer, Fault, Handler, Method, Request, Response};
 use crate::ingest::{Code, Kind, Reject};
@@ -35,12 +33,9 @@ use crate::model::Via;
 use crate::model::limits::{BODY_BYTES_MAX, HEADERS_BYTES_MAX, TARGET_BYTES_MAX};
 use crate::refused::Refused;
 use crate::store::{Store, Writer};
-use figures::Figures;
 use read::Question;
 use reply::{Records, Reply};
 use types::Overridden;
-
-pub use door::Door;
 
 /// What the calls work with.
 pub struct Rooms {
@@ -48,12 +43,12 @@ pub struct Rooms {
     pub store: Arc<Store>,
     /// To change.
     pub writer: Arc<Writer>,
-    /// Threads for questions.
-    pub jobs: Arc<Jobs>,
+    /// Has questions answered.
+    pub desk: Desk,
     /// Threads for exports.
     pub exports: Arc<Jobs>,
-    /// Set when the server is about to end.
-    pub stopping: Arc<AtomicBool>,
+    /// What is counted of calls.
+    pub figures: Arc<Figures>,
     /// Where refused calls are kept for their owners.
     pub refused: Arc<Refused>,
     /// What is asked of each call first.
@@ -66,9 +61,8 @@ pub struct Rooms {
 pub struct Api {
     store: Arc<Store>,
     writer: Arc<Writer>,
-    jobs: Arc<Jobs>,
+    desk: Desk,
     exports: Arc<Jobs>,
-    stopping: Arc<AtomicBool>,
     records: Arc<Records>,
     door: Arc<Door>,
     transport: Arc<http::Figures>,
@@ -160,9 +154,9 @@ impl Api {
     /// Puts it together.
     #[must_use]
     pub fn new(rooms: Rooms) -> Api {
-        let Rooms { store, writer, jobs, exports, stopping, refused, door, transport } = rooms;
-        let records = Arc::new(Records { figures: Figures::default(), refused });
-        Api { store, writer, jobs, exports, stopping, records, door, transport }
+        let Rooms { store, writer, desk, exports, figures, refused, door, transport } = rooms;
+        let records = Arc::new(Records { figures, refused });
+        Api { store, writer, desk, exports, records, door, transport }
     }
 
     /// Who calls; `how` tells those without a credential to give one.
@@ -319,10 +313,6 @@ impl Api {
         let counted =
             if is_counted { self.door.call(self.door.client(request), request) } else { Ok(()) };
         counted.err().or_else(|| too_large(request))
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.stopping.load(SeqCst)
     }
 }
 

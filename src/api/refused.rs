@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::query::Params;
 use super::{Api, answer};
+use crate::asking::Params;
 use crate::clock;
 use crate::http::{Method, Request, Response};
 use crate::ingest::Reject;
@@ -21,7 +21,7 @@ impl Api {
         }
         let found = || -> Result<Page, Reject> {
             let principal = self.reader(request)?;
-            let limit = Params(request).limit()?;
+            let limit = Params::of(request.query()).limit()?;
             let refused = self.records.refused.last(principal.account, limit, clock::now());
             Ok(Page { refused })
         };

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::read::Failure;
 use super::track::body::Body;
 use super::{Api, Reply, answer};
+use crate::asking::Failure;
 use crate::clock;
 use crate::http::{Method, Request, Response};
 use crate::ingest::{Code, Reject};
@@ -57,7 +57,7 @@ impl Api {
                 let (store, writer) = (Arc::clone(&self.store), Arc::clone(&self.writer));
                 let of = change.clone();
                 let find = move |stop: &Stop<'_>| of.outcome(&store, stop);
-                self.ask(Weight::Light, find, move |found| match found {
+                self.desk.ask(Weight::Light, find, move |found| match found {
                     Ok(found) => change.carry_out(found, &writer, answer),
                     Err(reject) => answer.send(&answer::problem(&reject)),
                 });

@@ -8,6 +8,7 @@
 //! it reads them.
 
 pub mod breakdown;
+pub mod events;
 pub mod funnel;
 pub mod interval;
 pub mod measure;

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::http::Request;
+use crate::http::Query;
 use crate::ingest::{Code, Reject};
 use crate::model::{AccountId, Date, EventFilter};
 use crate::query::{Filter, Interval};
@@ -13,10 +13,10 @@ use crate::store::Order;
 const LIMIT_DEFAULT: usize = 100;
 
 /// Rows of a page at the most.
-pub(super) const LIMIT_MAX: usize = 1_000;
+pub const LIMIT_MAX: usize = 1_000;
 
 /// Clauses of one question, at the most.
-pub(super) const CLAUSES_MAX: usize = 16;
+pub const CLAUSES_MAX: usize = 16;
 
 /// What flags take.
 const FLAG: &str = "`1` or `0`";
@@ -24,18 +24,35 @@ const FLAG: &str = "`1` or `0`";
 /// Characters of an unknown parameter's name that a refusal says back.
 const NAME_CHARS_MAX: usize = 40;
 
-/// A request's parameters, read as what they should be. An empty one is none.
-pub(super) struct Params<'r>(pub &'r Request);
+/// The parameters of a query, read as what they should be. An empty one is none.
+#[derive(Clone, Copy)]
+pub struct Params<'q> {
+    query: Query<'q>,
+    zone: Zone,
+}
 
-impl Params<'_> {
+impl<'q> Params<'q> {
+    /// Those of a query, whose dates are of UTC where it doesn't say.
+    #[must_use]
+    pub fn of(query: Query<'q>) -> Params<'q> {
+        Params { query, zone: Zone::UTC }
+    }
+
+    /// The same, whose dates are of a zone where they don't say.
+    #[must_use]
+    pub fn in_zone(self, zone: Zone) -> Params<'q> {
+        Params { zone, ..self }
+    }
+    /// A parameter's value.
+    #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {
-        let value = self.0.query().get(name)?;
+        let value = self.query.get(name)?;
         (!value.is_empty()).then(|| value.into_owned())
     }
 
     /// All values of a parameter that may come several times, but for empty ones.
-    pub fn texts(&self, name: &str) -> impl Iterator<Item = String> {
-        self.0.query().each(name).map(|value| value.into_owned()).filter(|value| !value.is_empty())
+    pub fn texts<'n>(&self, name: &'n str) -> impl Iterator<Item = String> + use<'q, 'n> {
+        self.query.each(name).map(|value| value.into_owned()).filter(|value| !value.is_empty())
     }
 
     /// Reads a parameter by `parse`; what it doesn't take is refused with `would_be_right`.
@@ -60,7 +77,7 @@ impl Params<'_> {
     pub fn only(&self, known: &[&str]) -> Result<(), Reject> {
         let refuse = |why: String| Err(Reject::new(Code::InvalidParameter, why));
         let mut seen = Vec::new();
-        for pair in self.0.query().all() {
+        for pair in self.query.all() {
             let Some((name, value)) = pair else {
                 return refuse("a parameter is not UTF-8, percent-encoded".to_owned());
             };
@@ -149,9 +166,9 @@ impl Params<'_> {
         self.read(name, forms, |text| plus_restored(text, |text| zone.parse(text)))
     }
 
-    /// The zone that `tz` names; UTC if it names none.
+    /// The zone that `tz` names; where it names none, UTC or that of [`Params::in_zone`].
     pub fn zone(&self) -> Result<Zone, Reject> {
-        Ok(self.zone_given()?.unwrap_or(Zone::UTC))
+        Ok(self.zone_given()?.unwrap_or(self.zone))
     }
 
     /// The zone that `tz` names.
@@ -206,6 +223,10 @@ impl Params<'_> {
         })
     }
 
+    /// `order`.
+    ///
+    /// # Errors
+    /// What would be right.
     pub fn order(&self) -> Result<Option<Order>, Reject> {
         self.read("order", "`asc` or `desc`", |text| match text {
             "asc" => Some(Order::Ascending),
@@ -214,6 +235,10 @@ impl Params<'_> {
         })
     }
 
+    /// `limit`: how many rows a page has.
+    ///
+    /// # Errors
+    /// What would be right.
     pub fn limit(&self) -> Result<usize, Reject> {
         Ok(self.number("limit", 1..=LIMIT_MAX)?.unwrap_or(LIMIT_DEFAULT))
     }
@@ -230,11 +255,11 @@ fn plus_restored(text: &str, parse: impl Fn(&str) -> Option<Date>) -> Option<Dat
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::Method;
+    use crate::http::{Method, Request};
 
     fn with<T>(query: &str, read: impl Fn(&Params<'_>) -> Result<T, Reject>) -> Result<T, String> {
         let request = Request::new(Method::Get, &format!("/?{query}"));
-        read(&Params(&request)).map_err(|reject| {
+        read(&Params::of(request.query())).map_err(|reject| {
             assert_eq!(reject.code, Code::InvalidParameter);
             reject.detail
         })

@@ -7,35 +7,54 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use super::Api;
-use super::read::Failure;
+use super::Failure;
 use crate::ingest::{Code, Reject};
 use crate::jobs::{Jobs, Room, Weight};
 use crate::query::{READ_ROWS_LIGHT, READ_ROWS_MAX, Stop};
 
+/// Who has things found out.
+#[derive(Clone)]
+pub struct Desk {
+    /// Threads for questions.
+    pub jobs: Arc<Jobs>,
+    /// Set when the server is about to end.
+    pub stopping: Arc<AtomicBool>,
+}
+
 /// What is to be found out, and who is told.
 struct Asked<F, T> {
-    jobs: Arc<Jobs>,
-    stopping: Arc<AtomicBool>,
+    desk: Desk,
     find: F,
     then: T,
 }
 
-impl Api {
+impl Desk {
     /// Has a job `find` something and tell it to `then`. `find` may be called twice: what is light and reads too much
     /// for that is begun again as heavy.
-    pub(super) fn ask<F, T, R>(&self, weight: Weight, find: F, then: T)
+    pub fn ask<F, T, R>(&self, weight: Weight, find: F, then: T)
     where
         F: Fn(&Stop<'_>) -> Result<R, Failure> + Send + 'static,
         T: FnOnce(Result<R, Reject>) + Send + 'static,
     {
-        let (jobs, stopping) = (Arc::clone(&self.jobs), Arc::clone(&self.stopping));
-        Asked { jobs, stopping, find, then }.put(weight);
+        Asked { desk: self.clone(), find, then }.put(weight);
     }
 
     /// Room for what walks through the log.
-    pub(super) fn room(&self, weight: Weight) -> Result<Room, Reject> {
-        room(&self.jobs, &self.stopping, weight)
+    ///
+    /// # Errors
+    /// Too many wait already, or the server stops.
+    pub fn room(&self, weight: Weight) -> Result<Room, Reject> {
+        self.jobs.room(weight).ok_or_else(|| {
+            let is_stopping = self.is_stopping();
+            let code = if is_stopping { Code::ShuttingDown } else { Code::Overloaded };
+            Reject::new(code, "too many questions are being answered; ask again")
+        })
+    }
+
+    /// Whether the server is about to end.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(SeqCst)
     }
 }
 
@@ -45,7 +64,7 @@ where
     T: FnOnce(Result<R, Reject>) + Send + 'static,
 {
     fn put(self, weight: Weight) {
-        match room(&self.jobs, &self.stopping, weight) {
+        match self.desk.room(weight) {
             Ok(room) => room.put(move || self.carry_out(weight)),
             Err(reject) => (self.then)(Err(reject)),
         }
@@ -56,20 +75,12 @@ where
             Weight::Light => READ_ROWS_LIGHT,
             Weight::Heavy => READ_ROWS_MAX,
         };
-        let is_stopping = || self.stopping.load(SeqCst);
+        let is_stopping = || self.desk.is_stopping();
         match (self.find)(&Stop::new(rows_max, &is_stopping)) {
             Err(Failure::TooMuch(_)) if weight == Weight::Light => self.put(Weight::Heavy),
             found => (self.then)(found.map_err(Failure::into_reject)),
         }
     }
-}
-
-fn room(jobs: &Jobs, stopping: &AtomicBool, weight: Weight) -> Result<Room, Reject> {
-    jobs.room(weight).ok_or_else(|| {
-        let is_stopping = stopping.load(SeqCst);
-        let code = if is_stopping { Code::ShuttingDown } else { Code::Overloaded };
-        Reject::new(code, "too many questions are being answered; ask again")
-    })
 }
 
 #[cfg(test)]
@@ -88,7 +99,8 @@ mod tests {
         let then = move |found: Result<u64, Reject>| {
             tell.send(found.map_err(|reject| reject.code)).unwrap();
         };
-        Asked { jobs: Arc::clone(jobs), stopping: Arc::default(), find, then }.put(weight);
+        let desk = Desk { jobs: Arc::clone(jobs), stopping: Arc::default() };
+        desk.ask(weight, find, then);
         told
     }
 

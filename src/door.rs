@@ -31,14 +31,14 @@ impl Door {
     }
 
     /// Whose call it is: the peer, or whom trusted proxies name.
-    pub(super) fn client(&self, request: &Request) -> IpAddr {
+    pub fn client(&self, request: &Request) -> IpAddr {
         let forwarded_for = request.header_lines("x-forwarded-for");
         self.proxies.client(request.peer, forwarded_for, request.header_lines("forwarded"))
     }
 
     /// Counts a call of an address, by the work that it may make: a large body, and one that is packed, count as
     /// several calls, before anything is made of them.
-    pub(super) fn call(&self, client: IpAddr, request: &Request) -> Result<(), Reject> {
+    pub fn call(&self, client: IpAddr, request: &Request) -> Result<(), Reject> {
         let is_packed = |coding: &str| coding.to_ascii_lowercase().contains("gzip");
         let packed = request.header_lines("content-encoding").any(is_packed);
         let packed = if packed { PACKED_CALLS } else { 0 };
@@ -48,18 +48,13 @@ impl Door {
     }
 
     /// Counts what a call has for an account.
-    pub(super) fn objects(
-        &self,
-        client: IpAddr,
-        account: AccountId,
-        count: usize,
-    ) -> Result<(), Reject> {
+    pub fn objects(&self, client: IpAddr, account: AccountId, count: usize) -> Result<(), Reject> {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         self.rates.objects(client, account, count).map_err(|wait| limited(wait, "the account gets"))
     }
 
     /// What a browser's call says of its circumstances.
-    pub(super) fn context(
+    pub fn context(
         &self,
         headers: &Headers<'_>,
         image: bool,
