@@ -23,6 +23,7 @@ use crate::http::limits::{CONNECTIONS_DEFAULT_MAX, DESCRIPTORS_APART, STOP_WITHI
 use crate::http::{self, Limits, Running, Server};
 use crate::jobs::{CLOSE_WITHIN, Jobs};
 use crate::keeper::Keeper;
+use crate::public_url::{PublicUrl, Whereabouts};
 use crate::refused::{Refused, Saver};
 use crate::store::{self, Directory, Store, Writer};
 use crate::ticker::Ticker;
@@ -75,6 +76,8 @@ pub struct Opened {
     pub imports: Arc<Imports>,
     /// The last refused calls.
     pub refused: Arc<Refused>,
+    /// Where a server that has it is reached.
+    pub whereabouts: Whereabouts,
 }
 
 impl Opened {
@@ -86,14 +89,20 @@ impl Opened {
         let store = Arc::new(Store::open_in(directory)?);
         let writer = Writer::start(Arc::clone(&store), store.flusher()).map_err(Error::Thread)?;
         let refused = Arc::new(Refused::open(store.dir()));
-        Ok(Opened { store, writer: Arc::new(writer), imports: Arc::default(), refused })
+        Ok(Opened {
+            store,
+            writer: Arc::new(writer),
+            imports: Arc::default(),
+            refused,
+            whereabouts: Whereabouts::default(),
+        })
     }
 
     /// What commands need of it.
     #[must_use]
     pub fn context(&self) -> Context<'_> {
-        let Opened { store, writer, imports, refused } = self;
-        Context { store, writer, imports, refused }
+        let Opened { store, writer, imports, refused, whereabouts } = self;
+        Context { store, writer, imports, refused, whereabouts }
     }
 
     /// Ends the writer and lets go of the store, unless it has failed: sled would try to write once
@@ -129,14 +138,26 @@ impl App {
         // The address first: an account whose key nobody was shown would be of no use.
         let directory = lock(&config.data)?;
         let server = Server::bind(config.listen)?;
-        let opened = Opened::open(directory)?;
+        let mut opened = Opened::open(directory)?;
+        let listening = http::reachable(server.local_addr()).to_string();
+        opened.whereabouts = Whereabouts {
+            public_url: config.public_url.clone(),
+            listening: PublicUrl::of_host(&listening, false),
+        };
         opened.store.space().keep_free(config.reserve_bytes);
         opened.store.space().hold_ballast();
         if opened.store.accounts().is_empty() {
-            first_run(&opened.context(), server.local_addr(), out)?;
+            first_run(&opened.context(), out)?;
         }
-        control::listen(&opened.store, &opened.writer, &opened.imports, &opened.refused)
-            .map_err(|error| Error::Control(config.data.display().to_string(), error))?;
+        let whereabouts = opened.whereabouts.clone();
+        control::listen(
+            &opened.store,
+            &opened.writer,
+            &opened.imports,
+            &opened.refused,
+            whereabouts,
+        )
+        .map_err(|error| Error::Control(config.data.display().to_string(), error))?;
         let jobs = Arc::new(Jobs::start().map_err(Error::Thread)?);
         let exports = Arc::new(Jobs::start_exports().map_err(Error::Thread)?);
         let stopping = Arc::new(AtomicBool::new(false));
@@ -176,7 +197,8 @@ impl App {
     /// # Errors
     /// [`Error::Stuck`] after [`STOP_MAX`].
     pub fn stop(self) -> Result<(), Error> {
-        let App { opened, jobs, exports, running, stopping, keeper, saver, tending } = self;
+        let App { opened, jobs, exports, running, stopping, keeper, saver, tending } =
+            self;
         stopping.store(true, SeqCst);
         let began = Instant::now();
         let ending = thread::spawn(move || {
@@ -264,24 +286,28 @@ fn lock(dir: &Path) -> Result<Directory, store::Error> {
 }
 
 /// Makes the first account, and shows what to do with it.
-fn first_run(
-    context: &Context<'_>,
-    address: std::net::SocketAddr,
-    out: &mut dyn Write,
-) -> Result<(), Error> {
+fn first_run(context: &Context<'_>, out: &mut dyn Write) -> Result<(), Error> {
+    let Whereabouts { public_url, listening } = context.whereabouts;
+    let nowhere = || Failure::Refused("where it listens is no address".to_owned());
+    let reached = public_url.as_ref().or(listening.as_ref()).ok_or_else(nowhere)?;
     let account = commands::add(context, FIRST_ACCOUNT)?;
-    let reached = http::reachable(address);
+    let link = commands::link(context, Some(FIRST_ACCOUNT), reached);
     let token = &account.api_token;
     let data = STANDARD.encode(FIRST_EVENT);
     let shown = account.write(false, out).and_then(|()| {
+        match &link {
+            Ok(link) => writeln!(out, "web={link}")?,
+            // The account is there, and its key has to be shown.
+            Err(error) => log::warn!("no link could be made: {error}; `triggerly web link` does"),
+        }
         writeln!(
             out,
-            "<img src=\"http://{reached}/v1/events/track?api_token={token}&amp;data={data}&amp;image=1\" \
+            "<img src=\"{reached}/v1/events/track?api_token={token}&amp;data={data}&amp;image=1\" \
              width=\"1\" height=\"1\" alt=\"\">"
         )?;
         writeln!(
             out,
-            "curl -G 'http://{reached}/v1/events/track' --data-urlencode 'api_token={token}' \
+            "curl -G '{reached}/v1/events/track' --data-urlencode 'api_token={token}' \
              --data-urlencode 'data={data}'"
         )?;
         out.flush()?;

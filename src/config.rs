@@ -10,6 +10,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use crate::client::Proxies;
+use crate::public_url::PublicUrl;
 use crate::rate;
 
 /// Where the store lies unless somebody says otherwise.
@@ -64,6 +65,7 @@ pub struct RawConfig {
     pub max_per_address: Option<String>,
     pub rate: Option<String>,
     pub trust_proxy: Vec<String>,
+    pub public_url: Option<String>,
 }
 
 /// What a server is to do.
@@ -92,6 +94,8 @@ pub struct Config {
     pub rate: rate::Limits,
     /// Which proxies are believed when they say whose call it is.
     pub trust_proxy: Proxies,
+    /// Where it is reached from outside, if that isn't where it listens.
+    pub public_url: Option<PublicUrl>,
 }
 
 /// What is logged, and how.
@@ -121,11 +125,7 @@ impl RawConfig {
         let workers = (cores / 2).clamp(1, WORKERS_MAX);
         Ok(Config {
             data,
-            listen: read(
-                setting("listen", self.listen, LISTEN_DEFAULT),
-                "an address and a port, as 127.0.0.1:8080 (names other than localhost aren't looked up)",
-                address,
-            )?,
+            listen: listen(self.listen, &env)?,
             workers: read(
                 setting("workers", self.workers, &workers.to_string()),
                 "a number from 1 to 64",
@@ -175,6 +175,7 @@ impl RawConfig {
                 "networks or addresses of proxies, as 10.0.0.0/8,::1",
                 Proxies::parse,
             )?,
+            public_url: public_url(self.public_url, &env)?,
         })
     }
 }
@@ -186,6 +187,35 @@ fn address(text: &str) -> Option<SocketAddr> {
         Some(port) => Some((Ipv4Addr::LOCALHOST, port.parse().ok()?).into()),
         None => text.parse().ok(),
     }
+}
+
+/// Where to listen: the option, or `TRIGGERLY_LISTEN`, or [`LISTEN_DEFAULT`].
+///
+/// # Errors
+/// [`Error`] if it is no address and port.
+pub fn listen(
+    given: Option<String>,
+    env: impl Fn(&str) -> Option<OsString>,
+) -> Result<SocketAddr, Error> {
+    read(
+        setting("listen", given, LISTEN_DEFAULT, env),
+        "an address and a port, as 127.0.0.1:8080 (names other than localhost aren't looked up)",
+        address,
+    )
+}
+
+/// Where it is reached from outside: the option, or `TRIGGERLY_PUBLIC_URL`, or nowhere else than where it
+/// listens.
+///
+/// # Errors
+/// [`Error`] if it is no such address.
+pub fn public_url(
+    given: Option<String>,
+    env: impl Fn(&str) -> Option<OsString>,
+) -> Result<Option<PublicUrl>, Error> {
+    read(setting("public-url", given, "", env), PublicUrl::FORMS, |text| {
+        if text.is_empty() { Some(None) } else { PublicUrl::parse(text).map(Some) }
+    })
 }
 
 /// How much is to stay free: the option, or `TRIGGERLY_RESERVE`, or [`RESERVE_DEFAULT`].
@@ -342,6 +372,21 @@ mod tests {
     }
 
     #[test]
+    fn the_public_address_may_be_another() {
+        let given = |option: Option<&str>, env: &[(&str, &str)]| {
+            let public_url = option.map(str::to_owned);
+            check(RawConfig { public_url, ..RawConfig::default() }, env)
+                .map(|config| config.public_url.map(|url| url.to_string()))
+        };
+        let env = [("TRIGGERLY_PUBLIC_URL", "https://example.com/stats/")];
+        assert_eq!(given(None, &[]), Ok(None));
+        assert_eq!(given(None, &env), Ok(Some("https://example.com/stats".to_owned())));
+        assert_eq!(given(Some("http://a:1"), &env), Ok(Some("http://a:1".to_owned())));
+        let error = given(Some("example.com"), &env).expect_err("no scheme");
+        assert!(error.starts_with("--public-url takes an address"), "{error}");
+    }
+
+    #[test]
     fn rates_are_numbers_or_off() {
         for (text, limits) in [
             ("off", Some(rates(0, 0))),
@@ -453,6 +498,7 @@ mod tests {
             max_per_address: Some("7".into()),
             rate: Some("off".into()),
             trust_proxy: Vec::new(),
+            public_url: Some("https://example.com".to_owned()),
         };
         let config = check(raw, &env).expect("all from the options");
         assert_eq!(config.listen.to_string(), "127.0.0.1:0");

@@ -23,6 +23,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::commands::{Command, Context, Failure, Imports, Input, Note};
+use crate::public_url::Whereabouts;
 use crate::refused::Refused;
 use crate::store::{Store, Writer};
 
@@ -69,11 +70,13 @@ pub fn listen(
     writer: &Arc<Writer>,
     imports: &Arc<Imports>,
     refused: &Arc<Refused>,
+    whereabouts: Whereabouts,
 ) -> io::Result<()> {
     let dir = store.dir().to_owned();
     // Listening alone keeps nothing open.
     let (store, writer) = (Arc::downgrade(store), Arc::downgrade(writer));
     let (imports, refused) = (Arc::clone(imports), Arc::clone(refused));
+    let whereabouts = Arc::new(whereabouts);
     // Whoever holds the directory's lock owns the name; a socket that lies there is a dead one's.
     match fs::remove_file(dir.join(SOCKET)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -91,6 +94,7 @@ pub fn listen(
             };
             let (Some(store), Some(writer)) = (store.upgrade(), writer.upgrade()) else { return };
             let (imports, refused) = (Arc::clone(&imports), Arc::clone(&refused));
+            let whereabouts = Arc::clone(&whereabouts);
             let place = Place::take(&open);
             if place.0.load(SeqCst) > CONNECTIONS_MAX {
                 // If it isn't heard, the connection's end is.
@@ -104,6 +108,7 @@ pub fn listen(
                     writer: &writer,
                     imports: &imports,
                     refused: &refused,
+                    whereabouts: &whereabouts,
                 };
                 serve(&connection, &context);
                 drop(place);

@@ -43,6 +43,15 @@ impl Count {
 }
 
 impl Target {
+    /// Whose.
+    #[must_use]
+    pub fn account(&self) -> AccountId {
+        match self {
+            Target::User { account, .. } => *account,
+            Target::Events(filter) => filter.account,
+        }
+    }
+
     /// Counts by one walk through the log, for as long as `go_on` says; `None` if it was ended.
     ///
     /// # Errors

@@ -31,6 +31,9 @@ const HEAVY_MAX: usize = 48;
 /// Exports at a time; none waits.
 pub const EXPORTS_MAX: usize = 4;
 
+/// Passwords that wait to be looked at, or are; each takes some 30 ms.
+pub const PASSWORDS_MAX: usize = 32;
+
 /// How long closing waits for jobs that were told to stop, unless somebody says otherwise.
 pub const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -135,6 +138,14 @@ impl Jobs {
     /// If the operating system has none left.
     pub fn start_exports() -> std::io::Result<Jobs> {
         Jobs::start_threads("export", EXPORTS_MAX, 0, EXPORTS_MAX, EXPORTS_MAX, Giving::Nice)
+    }
+
+    /// Starts the thread for passwords: one, since each password takes 19 MiB, and few that wait.
+    ///
+    /// # Errors
+    /// If the operating system has none left.
+    pub fn start_passwords() -> std::io::Result<Jobs> {
+        Jobs::start_threads("password", 1, 0, PASSWORDS_MAX, PASSWORDS_MAX, Giving::Nice)
     }
 
     fn start_threads(

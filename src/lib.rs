@@ -18,6 +18,11 @@
 //! Request ─asking─> query's Question ─answer─> its Answer ─JSON─> Response
 //! ```
 //!
+//! A page is a job too:
+//! ```text
+//! Request ─web::routes─> Route ─web::visit─> who, which account ─web::pages─> Response
+//! ```
+//!
 //! An export is answered while it is made, in pieces, by a thread that does nothing else:
 //! ```text
 //! Request ─api::export─> Wanted, Format ─export::write─> pieces ─http─> bytes, as fast as they are taken
@@ -27,7 +32,7 @@
 //! Imports point down only.
 //! ```text
 //! 6  main  cli/                 arguments, exit codes
-//! 5  app  control               wiring: start, stop · the commands' socket
+//! 5  app  control  front        wiring: start, stop · the commands' socket · whose call it is
 //! 4  api/  web/  commands/      HTTP's calls · pages · what the verbs do
 //! 3  ingest/  export/  jobs     decisions · everything in a format · threads for reading
 //!    asking/  door              how questions are spelled, and having them found out · what is asked of a call first
@@ -43,7 +48,8 @@
 //!    heap                       how much free memory is kept
 //! ```
 //! tiny_http is known in [`http`] alone, sled in [`store`], argh in [`cli`], the wall clock in
-//! [`clock`], governor in [`rate`], ua_parser in [`context`], chrono_tz in [`schema`]; HTTP ends in [`api`]. `model`
+//! [`clock`], governor in [`rate`], ua_parser in [`context`], chrono_tz in [`schema`], argon2 in [`auth`], askama in
+//! [`web`]; HTTP ends in [`api`] and [`web`], which don't know each other. `model`
 //! and `ingest` do no I/O. Each room keeps its own figures ([`store::Figures`], [`http::Figures`], [`calls::Figures`]),
 //! and `GET /metrics` gathers them: there is no registry.
 //!
@@ -92,6 +98,7 @@ pub mod ingest;
 pub mod jobs;
 pub mod keeper;
 pub mod model;
+pub mod public_url;
 pub mod query;
 pub mod rate;
 pub mod refused;

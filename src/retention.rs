@@ -3,9 +3,15 @@
 //! An event's age counts from its date, or from its arrival where its date lies behind that; which
 //! those are is said by [`Erasures::take`](crate::model::Erasures::take) alone. Users stay, with all that was merged into them.
 
-use crate::model::Date;
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+
+use serde::Serialize;
+
 use crate::model::erasure::Scope;
-use crate::store::{Draft, Error, Store};
+use crate::model::{AccountId, Change, Date, Erasures, Seq};
+use crate::store::{Draft, Error, Order, Selection, Store};
+use crate::view::EventView;
 
 /// Days for which events can be kept, at the most: a hundred years. Who wants more wants for ever.
 pub const DAYS_MAX: u32 = 36_500;
@@ -36,6 +42,76 @@ pub fn due(store: &Store, now: Date) -> Result<Vec<Draft>, Error> {
         }
     }
     Ok(due)
+}
+
+/// How much a retention would take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Going {
+    /// Events.
+    pub events: u64,
+    /// Bytes of these as they are exported.
+    pub bytes: u64,
+    /// Records that could not be looked at, since they are damaged.
+    #[serde(skip_serializing_if = "crate::view::is_zero")]
+    pub missing: u64,
+}
+
+impl Going {
+    /// Counts what would go `now` if an account's events were kept for so many days, by one walk through the old
+    /// part of the log, for as long as `go_on` says; `None` if it was ended.
+    ///
+    /// # Errors
+    /// [`Error`] if the store can't be read.
+    pub fn count(
+        store: &Store,
+        account: AccountId,
+        days: u32,
+        now: Date,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<Going>, Error> {
+        let (mut going, mut ended) = (Going::default(), false);
+        let scope = expired(days, now);
+        let erasure = Erasures::of(account, scope);
+        let mut events = Selection::of(1..=Seq::MAX).events_of(account);
+        if let Scope::Expired { before } = scope {
+            events.to = Some(before);
+        }
+        let missing = store.select(&events, Order::Ascending, &mut |seq, record| {
+            if !go_on() {
+                ended = true;
+                return Ok(ControlFlow::Break(()));
+            }
+            if let Change::Event(event) = &record.change
+                && erasure.take(seq, record)
+            {
+                going.events += 1;
+                let view = EventView::new(seq, record, event).with_via(event);
+                going.bytes +=
+                    line_bytes(&view).map_err(|error| Error::damaged_record(seq, &error))?;
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        going.missing = missing.records;
+        Ok((!ended).then_some(going))
+    }
+}
+
+/// Bytes of a line of JSON, its end included.
+fn line_bytes(value: &impl Serialize) -> Result<u64, serde_json::Error> {
+    struct Counter(u64);
+    impl Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len() as u64;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter(1);
+    serde_json::to_writer(&mut counter, value)?;
+    Ok(counter.0)
 }
 
 #[cfg(test)]

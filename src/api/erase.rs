@@ -92,11 +92,7 @@ impl Order {
         if self.dry_run {
             return Ok(());
         }
-        let account = match &self.target {
-            Target::User { account, .. } => *account,
-            Target::Events(filter) => filter.account,
-        };
-        refused.forget(account).map_err(|error| {
+        refused.forget(self.target.account()).map_err(|error| {
             log::error!("refused calls can't be forgotten: {error}");
             Reject::new(
                 Code::StorageFailed,

@@ -24,13 +24,12 @@ use percent_encoding::percent_decode_str;
 use crate::asking::Desk;
 use crate::auth::{self, Principal};
 use crate::calls::Figures;
-use crate::door::Door;
-use crate::http::limits::HEADER_LINES_MAX;
+use crate::clock;
+use crate::door::{self, Door};
 use crate::http::{self, Answer, Fault, Handler, Method, Request, Response};
 use crate::ingest::{Code, Kind, Reject};
 use crate::jobs::Jobs;
 use crate::model::Via;
-use crate::model::limits::{BODY_BYTES_MAX, HEADERS_BYTES_MAX, TARGET_BYTES_MAX};
 use crate::refused::Refused;
 use crate::store::{Store, Writer};
 use read::Question;
@@ -159,10 +158,16 @@ impl Api {
         Api { store, writer, desk, exports, records, door, transport }
     }
 
+    /// Whether there is something for programs at a request's path.
+    #[must_use]
+    pub fn is_for(request: &Request) -> bool {
+        Route::of(request.path()) != Route::Nowhere
+    }
+
     /// Who calls; `how` tells those without a credential to give one.
     fn principal(&self, credential: Option<&str>, how: &str) -> Result<Principal, Reject> {
         let credential = credential.ok_or_else(|| Reject::new(Code::MissingToken, how))?;
-        auth::identify(&self.store.accounts(), credential).ok_or_else(|| {
+        auth::identify(&self.store.accounts(), credential, clock::now()).ok_or_else(|| {
             Reject::new(
                 Code::UnknownToken,
                 "no account has this token or key; was it rotated? `triggerly account show` tells \
@@ -226,7 +231,7 @@ impl Handler for Api {
     }
 
     fn refuse(&self, fault: Fault, request: Option<&Request>) -> Response {
-        let reject = reject(fault);
+        let reject = door::refusal(fault);
         match request {
             Some(request) if !matches!(Route::of(request.path()), Route::Track(_)) => {
                 answer::problem(&reject)
@@ -238,71 +243,11 @@ impl Handler for Api {
     }
 }
 
-/// What the transport refuses, in the terms of these calls.
-fn reject(fault: Fault) -> Reject {
-    match fault {
-        Fault::Malformed(why) => Reject::new(
-            Code::BadRequest,
-            format!("this can't be read as one HTTP request (RFC 9112): {why}"),
-        ),
-        Fault::Version => {
-            Reject::new(Code::VersionNotSupported, "this server speaks HTTP/1.1 and HTTP/1.0")
-        }
-        Fault::LineTooLong => Reject::new(
-            Code::UriTooLong,
-            format!("the address has more than {TARGET_BYTES_MAX} bytes, which is the most"),
-        ),
-        Fault::HeadersTooLarge => Reject::new(
-            Code::HeadersTooLarge,
-            format!(
-                "the headers are more than {HEADERS_BYTES_MAX} bytes or {HEADER_LINES_MAX} lines, which is \
-                 the most"
-            ),
-        ),
-        Fault::BodyTooLarge => Reject::new(
-            Code::PayloadTooLarge,
-            format!(
-                "the body has more than {BODY_BYTES_MAX} bytes, which is the most; send it in parts"
-            ),
-        ),
-        Fault::Late => Reject::new(
-            Code::RequestTimeout,
-            "the request was not there in time; send it at once when it is begun",
-        ),
-        Fault::Overloaded => Reject::new(
-            Code::Overloaded,
-            "more is arriving than can be handled; try again in a moment",
-        ),
-        Fault::Stopping => {
-            Reject::new(Code::ShuttingDown, "the server is stopping; try again in a moment")
-        }
-    }
-}
-
 /// The credential of the `Authorization` header. One that isn't Bearer is none.
 fn bearer(request: &Request) -> Option<&str> {
     let (scheme, token) = request.header("authorization")?.trim().split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
-}
-
-fn too_large(request: &Request) -> Option<Reject> {
-    let target_bytes = request.target_bytes();
-    if target_bytes > TARGET_BYTES_MAX {
-        return Some(Reject::new(
-            Code::UriTooLong,
-            format!("the address has {target_bytes} bytes, at most {TARGET_BYTES_MAX} are taken"),
-        ));
-    }
-    let headers_bytes = request.headers_bytes();
-    (headers_bytes > HEADERS_BYTES_MAX).then(|| {
-        Reject::new(
-            Code::HeadersTooLarge,
-            format!(
-                "the headers have {headers_bytes} bytes, at most {HEADERS_BYTES_MAX} are taken"
-            ),
-        )
-    })
 }
 
 impl Api {
@@ -312,7 +257,7 @@ impl Api {
         let is_counted = *route != Route::Health;
         let counted =
             if is_counted { self.door.call(self.door.client(request), request) } else { Ok(()) };
-        counted.err().or_else(|| too_large(request))
+        counted.err().or_else(|| door::too_large(request))
     }
 }
 

@@ -4,11 +4,15 @@
 //! words. Knows queries of HTTP, but neither requests nor answers.
 
 mod asked;
+mod exporting;
 mod params;
+mod plan;
 mod questions;
 
 pub use asked::Desk;
+pub use exporting::{not_exported, room_to_export};
 pub use params::{CLAUSES_MAX, LIMIT_MAX, Params};
+pub use plan::Plan;
 pub use questions::weight;
 
 use crate::ingest::{Code, Reject};

@@ -30,7 +30,7 @@ const CURSOR: &str = "what `next_cursor` of the page before said";
 #[must_use]
 pub fn weight(params: &Params<'_>, heavy: &[&str]) -> Weight {
     let is_given = |name: &&str| params.texts(name).next().is_some();
-    if heavy.iter().any(|name| is_given(name)) { Weight::Heavy } else { Weight::Light }
+    if heavy.iter().any(is_given) { Weight::Heavy } else { Weight::Light }
 }
 
 impl Params<'_> {
@@ -91,6 +91,7 @@ impl Params<'_> {
             filter: self.question(account, zone, false)?,
             interval: self.interval(&INTERVALS)?.unwrap_or(Interval::Day),
             zone,
+            by_type: true,
         })
     }
 

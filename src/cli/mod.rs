@@ -13,6 +13,7 @@ mod stats;
 mod systemd;
 mod types;
 mod upkeep;
+mod web;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -50,6 +51,7 @@ enum Verb {
     Retention(retention::Retention),
     Import(import::Import),
     Types(types::Types),
+    Web(web::Web),
     Stats(stats::Stats),
     Refused(refused::Refused),
     Compact(upkeep::Compact),
@@ -124,6 +126,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Some(Verb::Delete(verb)) => verb.run(),
         Some(Verb::Retention(verb)) => verb.run(),
         Some(Verb::Types(verb)) => verb.run(),
+        Some(Verb::Web(verb)) => verb.run(),
         Some(Verb::Stats(verb)) => verb.run(),
         Some(Verb::Refused(verb)) => verb.run(),
         Some(Verb::Compact(verb)) => verb.run(),

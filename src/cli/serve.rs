@@ -76,6 +76,10 @@ pub(super) struct Serve {
     /// X-Forwarded-For or Forwarded; may be given several times (default: none)
     #[argh(option)]
     trust_proxy: Vec<String>,
+
+    /// where it is reached from outside, if that isn't the address it listens on: https://HOST or https://HOST/PATH
+    #[argh(option)]
+    public_url: Option<String>,
 }
 
 /// Why a server ends.
@@ -99,6 +103,7 @@ impl Serve {
             max_per_address: self.max_per_address,
             rate: self.rate,
             trust_proxy: self.trust_proxy,
+            public_url: self.public_url,
         };
         let config = raw.check(|name| std::env::var_os(name))?;
         logging::start(config.log);

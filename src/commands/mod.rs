@@ -9,6 +9,7 @@ mod retention;
 mod stats;
 mod types;
 mod upkeep;
+mod web;
 
 use std::io::{self, BufRead, Write};
 
@@ -17,6 +18,7 @@ use thiserror::Error;
 
 pub use crate::export::{Exported, Format};
 use crate::keeper;
+use crate::public_url::Whereabouts;
 use crate::query;
 use crate::refused::Refused as RefusedCalls;
 use crate::store::{self, BackupError, Refusal, Store, Writer};
@@ -49,6 +51,8 @@ pub enum Command {
         name: String,
         /// Only one of them.
         only: Option<Credential>,
+        /// For how many milliseconds the token before is still taken; not at all if there is none.
+        old_for: Option<i64>,
         /// As JSON.
         json: bool,
     },
@@ -58,6 +62,26 @@ pub enum Command {
         name: String,
         /// Only from these hosts from now on; from anywhere if there is none. Left out, it stays.
         change: Option<Vec<String>>,
+        /// As JSON.
+        json: bool,
+    },
+    /// Shows in which time zone an account is looked at, and sets it before.
+    AccountZone {
+        /// Its name.
+        name: String,
+        /// In this one from now on; none is chosen if it is empty. Left out, it stays.
+        change: Option<String>,
+        /// As JSON.
+        json: bool,
+    },
+    /// Makes a link by which somebody comes to see an account, once.
+    WebLink {
+        /// Which; may be left out where there is only one account.
+        account: Option<String>,
+        /// Where the server is reached from outside, if it doesn't know itself.
+        public_url: Option<String>,
+        /// Where it would be reached otherwise.
+        listening: String,
         /// As JSON.
         json: bool,
     },
@@ -254,6 +278,8 @@ pub struct Context<'a> {
     pub imports: &'a Imports,
     /// The last refused calls.
     pub refused: &'a RefusedCalls,
+    /// Where the server that serves is reached; of no server, nothing is known.
+    pub whereabouts: &'a Whereabouts,
 }
 
 /// What the caller of a command sends along.
@@ -292,11 +318,18 @@ impl Command {
             Command::AccountShow { name, json } => {
                 accounts::show(context, name.as_deref())?.write(*json, out)
             }
-            Command::AccountRotate { name, only, json } => {
-                accounts::rotate(context, name, *only)?.write(*json, out)
+            Command::AccountRotate { name, only, old_for, json } => {
+                accounts::rotate(context, name, *only, *old_for)?.write(*json, out)
             }
             Command::AccountSites { name, change, json } => {
                 accounts::sites(context, name, change.as_deref(), *json, out)
+            }
+            Command::AccountZone { name, change, json } => {
+                accounts::zone(context, name, change.as_deref(), *json, out)
+            }
+            Command::WebLink { account, public_url, listening, json } => {
+                let given = (public_url.as_deref(), listening.as_str());
+                web::show_link(context, account.as_deref(), given, *json, out)
             }
             Command::Export(export) => return export.write(context, out),
             Command::Import(import) => import.take_in(context, input, out),
@@ -337,3 +370,4 @@ pub use accounts::{Shown, add};
 pub use delete::Counted;
 pub use import::{Answer, Chunk, ChunkBounds, Greeting, Imports, Known, Refused, chunk_bounds};
 pub use upkeep::Progress;
+pub use web::link;

@@ -1,17 +1,14 @@
 //! Retention: how long an account's events are kept, shown and set.
 
 use std::io::{self, Write};
-use std::ops::ControlFlow;
 
 use serde::Serialize;
 
 use super::{Context, Failure, accounts};
 use crate::clock;
-use crate::model::erasure::Scope;
-use crate::model::{Account, Change, Erasures, Seq};
-use crate::retention::{DAYS_MAX, expired};
-use crate::store::{Draft, Error, Order, Selection};
-use crate::view::EventView;
+use crate::model::Account;
+use crate::retention::{DAYS_MAX, Going};
+use crate::store::Draft;
 
 /// An account's retention as a person sees it.
 #[derive(Serialize)]
@@ -88,35 +85,13 @@ pub(super) fn try_out(
     json: bool,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    #[derive(Default, Serialize)]
-    struct Going {
-        events: u64,
-        bytes: u64,
-        #[serde(skip_serializing_if = "crate::view::is_zero")]
-        missing: u64,
-    }
-    let account = accounts::named(context, Some(name))?;
-    let mut going = Going::default();
-    if let Some(days) = days {
-        let scope = expired(days, clock::now());
-        let erasure = Erasures::of(account.id, scope);
-        let mut events = Selection::of(1..=Seq::MAX).events_of(account.id);
-        if let Scope::Expired { before } = scope {
-            events.to = Some(before);
-        }
-        let missing = context.store.select(&events, Order::Ascending, &mut |seq, record| {
-            if let Change::Event(event) = &record.change
-                && erasure.take(seq, record)
-            {
-                going.events += 1;
-                let view = EventView::new(seq, record, event).with_via(event);
-                going.bytes +=
-                    line_bytes(&view).map_err(|error| Error::damaged_record(seq, &error))?;
-            }
-            Ok(ControlFlow::Continue(()))
-        })?;
-        going.missing = missing.records;
-    }
+    let account = accounts::named(context, Some(name))?.id;
+    let going = match days {
+        // Nobody ends the count.
+        Some(days) => Going::count(context.store, account, days, clock::now(), &|| true)?,
+        None => None,
+    };
+    let going = going.unwrap_or_default();
     if json {
         return write_json(&going, out);
     }
@@ -125,24 +100,6 @@ pub(super) fn try_out(
         writeln!(out, "missing={}", going.missing)?;
     }
     Ok(())
-}
-
-/// Bytes of a line of JSON, its end included.
-fn line_bytes(value: &impl Serialize) -> Result<u64, serde_json::Error> {
-    struct Counter(u64);
-    impl Write for Counter {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 += bytes.len() as u64;
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut counter = Counter(1);
-    serde_json::to_writer(&mut counter, value)?;
-    Ok(counter.0)
 }
 
 fn write_one(shown: &Shown<'_>, json: bool, out: &mut dyn Write) -> Result<(), Failure> {

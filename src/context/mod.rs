@@ -174,6 +174,18 @@ impl Contexts {
         (text != "{}").then_some(text)
     }
 
+    /// A browser and its system in words, as `Firefox on Linux`; empty if it is neither known.
+    #[must_use]
+    pub fn in_words(&self, headers: &Headers<'_>) -> String {
+        let user_agent = headers.user_agent.map(agent::cut).filter(|text| !text.is_empty());
+        let agent = self.agents.read(user_agent, headers);
+        match (agent.browser, agent.os) {
+            (Some(browser), Some(os)) => format!("{browser} on {os}"),
+            (Some(name), None) | (None, Some(name)) => name.into_owned(),
+            (None, None) => String::new(),
+        }
+    }
+
     /// Destroys the salt of a day that is over, also if no call comes. To be called now and then.
     pub fn tend(&self, now: Date) {
         self.visitors.tend(now);

@@ -123,6 +123,27 @@ impl Request {
         &self.target[..self.path_end]
     }
 
+    /// Path and query, still percent-encoded.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// The same below a path: without `base` at its beginning, if it begins with that.
+    #[must_use]
+    pub fn below(mut self, base: &str) -> Request {
+        let rest = self.target.strip_prefix(base);
+        let is_below = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
+        if !base.is_empty() && is_below {
+            self.target.drain(..base.len());
+            if !self.target.starts_with('/') {
+                self.target.insert(0, '/');
+            }
+            self.path_end = self.target.find('?').unwrap_or(self.target.len());
+        }
+        self
+    }
+
     /// The query's parameters.
     #[must_use]
     pub fn query(&self) -> Query<'_> {
@@ -251,6 +272,24 @@ fn decode(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lies_below_a_path() {
+        for (target, below) in [
+            ("/sub/a?b=/sub", "/a?b=/sub"),
+            ("/sub", "/"),
+            ("/sub?a", "/?a"),
+            ("/sub/", "/"),
+            ("/subs/a", "/subs/a"),
+            ("/a/sub", "/a/sub"),
+            ("/sub/sub/a", "/sub/a"),
+        ] {
+            let request = Request::new(Method::Get, target).below("/sub");
+            assert_eq!(request.target(), below);
+            assert_eq!(request.path(), below.split('?').next().unwrap_or_default());
+        }
+        assert_eq!(Request::new(Method::Get, "/a?b").below("").target(), "/a?b");
+    }
 
     #[test]
     fn targets() {

@@ -141,8 +141,8 @@ impl Response {
             put(&["Content-Type: ", self.content_type, "\r\n"]);
         }
         match length {
-            // None of a 204 (RFC 9110, section 8.6).
-            Length::Bytes(_) if self.status == 204 => {}
+            // None of these has one, and a length of 304 would be that of what it stands for (RFC 9110, section 8.6).
+            Length::Bytes(_) if matches!(self.status, 204 | 304) => {}
             Length::Bytes(bytes) => put(&["Content-Length: ", &bytes.to_string(), "\r\n"]),
             Length::Chunked => put(&["Transfer-Encoding: chunked\r\n"]),
             Length::UntilClosed => {}
@@ -163,6 +163,8 @@ fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
         204 => "No Content",
+        303 => "See Other",
+        304 => "Not Modified",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",

@@ -198,9 +198,10 @@ impl From<Refusal> for Reject {
             Refusal::Full { .. } => Code::StorageFull,
             Refusal::Failed(_) | Refusal::Unreadable(_) => Code::StorageFailed,
             Refusal::User { limit, .. } => limit_code(*limit),
-            // No tracking call touches accounts.
+            // No tracking call touches accounts or people.
             Refusal::NameTaken(_)
             | Refusal::NoAccount
+            | Refusal::Person(_)
             | Refusal::TooManyAccounts
             | Refusal::TooManyTypes => Code::Internal,
         };

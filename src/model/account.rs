@@ -131,6 +131,52 @@ pub struct Account {
     pub retention_days: Option<u32>,
     /// Where calls of browsers may come from; from anywhere if there is none.
     pub sites: Option<Sites>,
+    /// The time zone in which it is looked at, by its IANA name; none was chosen if there is none.
+    pub zone: Option<Box<str>>,
+    /// The public credential before the one in force, and until when it is still taken.
+    pub old_token: Option<(ApiToken, Date)>,
+}
+
+impl Account {
+    /// A new one, of which nothing is set yet.
+    #[must_use]
+    pub fn new(
+        id: AccountId,
+        name: AccountName,
+        api_token: ApiToken,
+        secret_hash: SecretHash,
+        created_at: Date,
+    ) -> Account {
+        Account {
+            id,
+            name,
+            api_token,
+            secret_hash,
+            created_at,
+            retention_days: None,
+            sites: None,
+            zone: None,
+            old_token: None,
+        }
+    }
+
+    /// The same with new credentials, where one is given. The token before the new one lives on until
+    /// `old_token_until`, or not at all; one before that is dropped.
+    #[must_use]
+    pub fn rotated(
+        &self,
+        api_token: Option<ApiToken>,
+        secret_hash: Option<SecretHash>,
+        old_token_until: Option<Date>,
+    ) -> Account {
+        let mut account = self.clone();
+        if let Some(api_token) = api_token {
+            account.old_token = old_token_until.map(|until| (self.api_token, until));
+            account.api_token = api_token;
+        }
+        account.secret_hash = secret_hash.unwrap_or(self.secret_hash);
+        account
+    }
 }
 
 /// All accounts, found by name or credential. Small (see [`super::limits::ACCOUNTS_MAX`]), kept in
@@ -148,9 +194,13 @@ impl Accounts {
     pub fn put(&mut self, account: Account) {
         if let Some(old) = self.by_id.get(&account.id) {
             self.by_token.remove(&old.api_token);
+            if let Some((token, _)) = &old.old_token {
+                self.by_token.remove(token);
+            }
             self.by_secret.remove(&old.secret_hash);
             self.by_name.remove(&old.name);
         }
+        self.by_token.extend(account.old_token.map(|(token, _)| (token, account.id)));
         self.by_token.insert(account.api_token, account.id);
         self.by_secret.insert(account.secret_hash, account.id);
         self.by_name.insert(account.name.clone(), account.id);
@@ -163,7 +213,8 @@ impl Accounts {
         self.by_id.get(&id)
     }
 
-    /// The account whose `api_token` this is.
+    /// The account whose `api_token` this is, or was before the last rotation if that let it live on:
+    /// until when, [`Account::old_token`] says.
     #[must_use]
     pub fn by_token(&self, token: &ApiToken) -> Option<&Arc<Account>> {
         self.get(*self.by_token.get(token)?)
@@ -244,24 +295,43 @@ mod tests {
     #[test]
     fn a_rotated_credential_is_forgotten() {
         let mut accounts = Accounts::default();
-        let mut account = Account {
-            id: AccountId(1),
-            name: AccountName::new("default").expect("a good name"),
-            api_token: ApiToken([1; 16]),
-            secret_hash: SecretHash::of("one"),
-            created_at: Date::from_millis(0),
-            retention_days: None,
-            sites: None,
-        };
+        let name = AccountName::new("default").expect("a good name");
+        let (token, secret) = (ApiToken([1; 16]), SecretHash::of("one"));
+        let account = Account::new(AccountId(1), name, token, secret, Date::from_millis(0));
         accounts.put(account.clone());
-        account.api_token = ApiToken([2; 16]);
-        account.secret_hash = SecretHash::of("two");
-        accounts.put(account.clone());
+        let (token, secret) = (ApiToken([2; 16]), SecretHash::of("two"));
+        accounts.put(account.rotated(Some(token), Some(secret), None));
         assert_eq!(accounts.len(), 1);
         assert!(accounts.by_token(&ApiToken([1; 16])).is_none());
         assert!(accounts.by_secret(&SecretHash::of("one")).is_none());
         assert_eq!(accounts.by_token(&ApiToken([2; 16])).map(|a| a.id), Some(AccountId(1)));
         assert_eq!(accounts.by_secret(&SecretHash::of("two")).map(|a| a.id), Some(AccountId(1)));
         assert_eq!(accounts.by_name("default").map(|a| a.id), Some(AccountId(1)));
+    }
+
+    #[test]
+    fn an_old_token_lives_on_until_the_next_rotation() {
+        let name = AccountName::new("default").expect("a good name");
+        let (secret, until) = (SecretHash::of("one"), Date::from_millis(9));
+        let token = |n| ApiToken([n; 16]);
+        let mut account = Account::new(AccountId(1), name, token(1), secret, Date::from_millis(0));
+        let mut accounts = Accounts::default();
+        let found = |accounts: &Accounts| {
+            (1..=4).map(|n| accounts.by_token(&token(n)).is_some()).collect::<Vec<_>>()
+        };
+        for (new_token, new_secret, until, old_token, expected) in [
+            (Some(2), None, Some(until), Some(1), [true, true, false, false]),
+            // One of a secret key leaves the tokens alone.
+            (None, Some("two"), Some(until), Some(1), [true, true, false, false]),
+            (Some(3), None, Some(until), Some(2), [false, true, true, false]),
+            (Some(4), None, None, None, [false, false, false, true]),
+        ] {
+            account = account.rotated(new_token.map(token), new_secret.map(SecretHash::of), until);
+            accounts.put(account.clone());
+            let old_token = old_token.zip(until).map(|(old, until)| (token(old), until));
+            assert_eq!(account.old_token, old_token);
+            assert_eq!(found(&accounts), expected, "{new_token:?}");
+        }
+        assert_eq!(account.secret_hash, SecretHash::of("two"));
     }
 }

@@ -62,6 +62,46 @@ pub const OVERRIDE_ATTRIBUTE_BYTES_MAX: usize = 1_024;
 /// Accounts of one server. They are kept in memory and copied when one changes.
 pub const ACCOUNTS_MAX: usize = 10_000;
 
+/// Bytes of the name of a time zone. The longest of those there are has 32.
+pub const ZONE_BYTES_MAX: usize = 64;
+
+/// People who may sign in to one server. They are kept in memory and copied when one changes.
+pub const PEOPLE_MAX: usize = 1_000;
+
+/// Bytes of a person's e-mail address: what RFC 5321 lets a path have, without its brackets.
+pub const EMAIL_BYTES_MAX: usize = 254;
+
+/// Characters that a password has at least, counted as Unicode code points.
+pub const PASSWORD_CHARS_MIN: usize = 10;
+
+/// Bytes of a password: it is hashed whole, and a sentence is welcome.
+pub const PASSWORD_BYTES_MAX: usize = 1_024;
+
+/// Bytes of what is kept of a password: a PHC string.
+pub const PASSWORD_HASH_BYTES_MAX: usize = 256;
+
+/// Accounts that one person sees.
+pub const ACCOUNTS_OF_PERSON_MAX: usize = 1_000;
+
+/// Sessions of one person. The oldest ends when another begins.
+pub const SESSIONS_OF_PERSON_MAX: usize = 20;
+
+/// Days for which a session lasts.
+pub const SESSION_DAYS: i64 = 30;
+
+/// Bytes of the words for a session's browser.
+pub const SESSION_LABEL_BYTES_MAX: usize = 128;
+
+/// Links that wait to be used. The oldest dies when another is made.
+pub const LINKS_MAX: usize = 100;
+
+/// Of those, how many people made who see one account, so that no account's people push out the links of others. Of more
+/// the account's oldest dies.
+pub const INVITATIONS_OF_ACCOUNT_MAX: usize = 10;
+
+/// Hours for which a link waits.
+pub const LINK_HOURS: i64 = 24;
+
 const _: () = {
     // The largest object fits into a target when it travels as Base64 (4 bytes for 3).
     assert!(OBJECT_BYTES_MAX.div_ceil(3) * 4 < TARGET_BYTES_MAX);

@@ -1,4 +1,4 @@
-//! The domain: what an account, a user, an event and a date are, and how updates merge.
+//! The domain: what an account, a user, an event, a person and a date are, and how updates merge.
 //!
 //! Pure: nothing here reads a clock, a file, a socket or an environment variable, so that every
 //! rule can be tried on a table of cases, and the state that the store keeps is a function of the
@@ -14,6 +14,8 @@ pub mod json;
 pub mod limits;
 pub mod merge;
 pub mod overrides;
+pub mod people;
+pub mod person;
 pub mod record;
 pub mod sites;
 pub mod user;
@@ -25,6 +27,8 @@ pub use erasure::Erasures;
 pub use filter::EventFilter;
 pub use id::Id;
 pub use overrides::Overrides;
+pub use people::People;
+pub use person::{Email, PasswordHash, PersonChange, PersonId, PersonRefusal, TokenHash};
 pub use record::{Change, Record, Seq, Via};
 pub use sites::Sites;
 pub use user::User;

@@ -4,7 +4,7 @@
 //! was just decoded from a batch.
 
 use super::erasure::{Digest, Scope};
-use super::{AccountId, ApiToken, DataType, Date, SecretHash};
+use super::{AccountId, ApiToken, DataType, Date, PersonChange, SecretHash};
 
 /// A position in the log: 1, 2, 3 … in the order accepted, across accounts and kinds alike.
 pub type Seq = u64;
@@ -76,6 +76,8 @@ pub enum Change<'a> {
         api_token: Option<ApiToken>,
         /// What is kept of the new secret one, if that one changed.
         secret_hash: Option<SecretHash>,
+        /// Until when the public one before is still taken, if it is. Since format 5 of the directory.
+        old_token_until: Option<Date>,
     },
     /// How long an account's events are kept was set.
     RetentionSet {
@@ -102,6 +104,15 @@ pub enum Change<'a> {
         /// The type; what is recognised if there is none.
         data_type: Option<DataType>,
     },
+    /// In which time zone an account is looked at was set. Since format 5 of the directory.
+    ZoneSet {
+        /// Whose.
+        account: AccountId,
+        /// The zone's IANA name; none was chosen if there is none.
+        zone: Option<&'a str>,
+    },
+    /// Something of people, sessions or links. Since format 5 of the directory.
+    Person(PersonChange<'a>),
     /// Something that lies before this record was taken out.
     Erased {
         /// Whose.

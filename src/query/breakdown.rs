@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use super::measure::{Groups, Measure, Outcome};
 use super::{Failure, Filter, Interval, Stop, Zone};
 use crate::model::{DataType, Overrides, Seq};
-use crate::schema::{Path, find};
+use crate::schema::{CONTEXT, CONTEXTS, Path, find};
 use crate::store::{Piece, Scan, Store};
 use crate::view::{ShownIn, is_zero};
 use series::{Points, TooMany};
@@ -43,9 +43,6 @@ pub enum By {
     Context(Path),
 }
 
-/// What there is of a context to tell events apart by.
-const CONTEXTS: [&str; 4] = ["page", "browser", "os", "device"];
-
 impl By {
     /// What [`By::parse`] takes, for a sentence.
     pub const FORMS: &'static str = "the name of an attribute, or `context:page`, `context:browser`, \
@@ -54,7 +51,7 @@ impl By {
     /// Reads the name of an attribute, or `context:` and one of what there is.
     #[must_use]
     pub fn parse(text: &str) -> Option<By> {
-        match text.strip_prefix("context:") {
+        match text.strip_prefix(CONTEXT) {
             Some(name) => CONTEXTS.contains(&name).then(|| By::Context(Path::new(name))),
             None => (!text.is_empty()).then(|| By::Attribute(Path::new(text))),
         }
@@ -65,7 +62,7 @@ impl Serialize for By {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             By::Attribute(path) => serializer.serialize_str(path.name()),
-            By::Context(path) => serializer.collect_str(&format_args!("context:{}", path.name())),
+            By::Context(path) => serializer.collect_str(&format_args!("{CONTEXT}{}", path.name())),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::numbering::{NoRoom, Numbering, Part, Walk, in_parts};
-use super::{Failure, Filter, Stop};
+use super::{Failure, Filter, Stop, read_for};
 use crate::model::{Date, Overrides};
 use crate::schema::Clause;
 use crate::store::{Columns, Piece, Store};
@@ -159,7 +159,7 @@ impl Question {
         let mut gathered = Gathered::new(self, store, part);
         let columns = Columns { dates: true, kinds: true, users: true, ..Columns::default() };
         let mut scan = self.filter.scan(columns);
-        scan.columns.attributes = self.steps.iter().any(|step| !step.clauses.is_empty());
+        self.steps.iter().for_each(|step| read_for(&step.clauses, &mut scan.columns));
         let mut kinds: Vec<String> = self.steps.iter().map(|step| step.kind.clone()).collect();
         kinds.sort_unstable();
         kinds.dedup();
@@ -289,7 +289,7 @@ impl<'q> Gathered<'q> {
         for row in rows.iter().map(|row| *row as usize) {
             let Some(user) = piece.user(row) else { continue };
             let steps = steps_of_kinds.get(piece.kind(row) as usize).copied().unwrap_or_default();
-            let steps = self.that_hold(steps, piece.attributes(row));
+            let steps = self.that_hold(steps, piece.attributes(row), piece.context(row));
             if steps == 0 {
                 continue;
             }
@@ -303,11 +303,12 @@ impl<'q> Gathered<'q> {
     }
 
     /// Those of the steps whose own clauses hold.
-    fn that_hold(&self, mut steps: u16, attributes: &str) -> u16 {
+    fn that_hold(&self, mut steps: u16, attributes: &str, context: Option<&str>) -> u16 {
         for (number, step) in self.steps.iter().enumerate() {
             if steps >> number & 1 == 1 && !step.clauses.is_empty() {
                 let overrides = self.overrides.of_events(&step.kind);
-                let hold = step.clauses.iter().all(|clause| clause.holds(attributes, overrides));
+                let holds = |clause: &Clause| clause.holds_of_event(attributes, context, overrides);
+                let hold = step.clauses.iter().all(holds);
                 steps &= !(u16::from(!hold) << number);
             }
         }

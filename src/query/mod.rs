@@ -8,17 +8,23 @@
 //! it reads them.
 
 pub mod breakdown;
+mod count;
+pub mod event;
 pub mod events;
 pub mod funnel;
 pub mod interval;
+pub mod live;
 pub mod measure;
 mod numbering;
 pub mod retention;
+pub mod sample;
 mod sieve;
 pub mod stats;
 #[cfg(test)]
 mod tests;
 pub mod timeline;
+pub mod tops;
+pub mod totals;
 #[cfg(test)]
 mod trial;
 pub mod types;
@@ -132,6 +138,16 @@ pub struct Filter {
     pub bots: bool,
 }
 
+/// Adds the columns that clauses look at.
+fn read_for(clauses: &[Clause], columns: &mut Columns) {
+    for clause in clauses {
+        // Which types are set is said of a type of events.
+        columns.kinds = true;
+        columns.contexts |= clause.is_of_context();
+        columns.attributes |= !clause.is_of_context();
+    }
+}
+
 /// What is shown events: a piece, and the rows of it that pass, ascending. There is at least one.
 pub type Visit<'v> = &'v mut dyn FnMut(&Piece<'_>, &[u32]) -> Result<(), Failure>;
 
@@ -161,7 +177,9 @@ impl Filter {
             && (self.bots || !event.context.is_some_and(context::is_nobodys))
             && (self.clauses.is_empty() || {
                 let overrides = overrides.of_events(event.kind);
-                self.clauses.iter().all(|clause| clause.holds(event.attributes, overrides))
+                self.clauses
+                    .iter()
+                    .all(|clause| clause.holds_of_event(event.attributes, event.context, overrides))
             })
     }
 
@@ -208,8 +226,7 @@ impl Filter {
         }
         scan.columns.users |= self.user_id.is_some();
         scan.columns.contexts |= !self.bots;
-        scan.columns.kinds |= !self.clauses.is_empty();
-        scan.columns.attributes |= !self.clauses.is_empty();
+        read_for(&self.clauses, &mut scan.columns);
         let mut sieve = Sieve::new(self, store);
         let mut failure = None;
         let mut step = |piece: &Piece<'_>| {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Failure, Filter, Visit};
 use crate::model::Overrides;
+use crate::schema::Clause;
 use crate::store::index::Circumstances;
 use crate::store::{Piece, Store};
 
@@ -51,7 +52,9 @@ impl<'f> Sieve<'f> {
                 let row = *row as usize;
                 let (attributes, of_kind) =
                     (piece.attributes(row), of_kinds[piece.kind(row) as usize]);
-                filter.clauses.iter().all(|clause| clause.holds(attributes, of_kind))
+                let context = piece.context(row);
+                let holds = |clause: &Clause| clause.holds_of_event(attributes, context, of_kind);
+                filter.clauses.iter().all(holds)
             });
         }
         if rows.is_empty() { Ok(()) } else { visit(piece, rows) }

@@ -39,6 +39,8 @@ pub struct Question {
     pub interval: Interval,
     /// Where they begin.
     pub zone: Zone,
+    /// Whether each type is counted by itself; else a row is of all types, and its type is empty.
+    pub by_type: bool,
 }
 
 /// How many events there are.

@@ -1,4 +1,5 @@
-//! One condition on one attribute, as a question states it: `plan=pro`, `price >= 10`, `note exists`.
+//! One condition on one attribute, as a question states it: `plan=pro`, `price >= 10`, `note exists`; or on what an
+//! event's browser told, `context:browser=Firefox`.
 //!
 //! Promises one answer for each text and value, and an error that says what is wrong and what would be
 //! right. Must not know what the question is.
@@ -15,15 +16,15 @@ use super::typed::{Reading, Typed, read};
 use super::zone::Zone;
 use crate::model::limits::DEPTH_MAX;
 use crate::model::overrides::OfKind;
-use crate::model::{Date, json};
+use crate::model::{DataType, Date, json};
 
 /// A condition on an attribute. It is written as one of
 /// ```text
 /// NAME=VALUE   NAME!=VALUE   NAME<VALUE   NAME<=VALUE   NAME>VALUE   NAME>=VALUE
 /// NAME contains VALUE        NAME exists  NAME not exists
 /// ```
-/// NAME is a [`Path`]; one that has such characters, or white space around it, stands in double quotes, as
-/// JSON writes a string; so does a VALUE that begins with a sign. White space around NAME, the words and VALUE
+/// NAME is a [`Path`], or `context:` and one of [`CONTEXTS`], which is a String always; a NAME that has such characters, or white space around it, or that begins with
+/// `context:` and is an attribute's all the same, stands in double quotes, as JSON writes a string; so does a VALUE that begins with a sign. White space around NAME, the words and VALUE
 /// doesn't count, but in a VALUE that is a JSON string.
 ///
 /// What VALUE means is up to the attribute's value, of the type that it is recognised to be or that was
@@ -38,8 +39,16 @@ use crate::model::{Date, json};
 #[derive(Clone, Debug)]
 pub struct Clause {
     path: Path,
+    /// What of an event's context it is about, if it isn't about an attribute.
+    context: Option<Path>,
     test: Test,
 }
+
+/// What of an event's context conditions and breakdowns can be about, each named with `context:` before it.
+pub const CONTEXTS: [&str; 4] = ["page", "browser", "os", "device"];
+
+/// What names of these begin with.
+pub const CONTEXT: &str = "context:";
 
 /// Why a text is no condition. Ready to be shown to whoever wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +66,11 @@ pub enum ClauseError {
         "the name in `{0}` should be a JSON string: in double quotes, `\\\"` for one within it"
     )]
     BadName(String),
+    /// The name begins with `context:`, and there is nothing of the kind.
+    #[error(
+        "there is no `{0:.100}`: there are `context:page`, `context:browser`, `context:os` and `context:device`, and the name of an attribute that begins so stands in double quotes"
+    )]
+    NoContext(String),
     /// Behind the sign stands another, and it can't be told whether that is a slip.
     #[error(
         "in `{text}` a sign follows `{operator}`: one that is meant stands alone, and a value that begins with one stands in double quotes"
@@ -113,7 +127,8 @@ impl Clause {
     /// # Errors
     /// [`ClauseError`] says what is wrong with it.
     pub fn parse(text: &str, zone: &Zone) -> Result<Clause, ClauseError> {
-        let (name, rest) = match text.trim_ascii_start().strip_prefix('"') {
+        let quoted = text.trim_ascii_start().strip_prefix('"');
+        let (name, rest) = match quoted {
             Some(quoted) => {
                 let (name, rest) =
                     quoted_name(quoted).ok_or_else(|| ClauseError::BadName(excerpt(text)))?;
@@ -127,8 +142,13 @@ impl Clause {
         if name.is_empty() {
             return Err(ClauseError::NoName(excerpt(text)));
         }
+        let context = match name.strip_prefix(CONTEXT).filter(|_| quoted.is_none()) {
+            Some(of) if CONTEXTS.contains(&of) => Some(Path::new(of)),
+            Some(_) => return Err(ClauseError::NoContext(excerpt(&name))),
+            None => None,
+        };
         let test = test(rest, text, zone)?;
-        Ok(Clause { path: Path::new(&name), test })
+        Ok(Clause { path: Path::new(&name), context, test })
     }
 
     /// The attribute that it is about.
@@ -137,17 +157,39 @@ impl Clause {
         &self.path
     }
 
+    /// Whether it is about an event's context, of which users have none.
+    #[must_use]
+    pub fn is_of_context(&self) -> bool {
+        self.context.is_some()
+    }
+
+    /// Whether it holds for an event, of its attributes and its context, each one JSON object; the attributes of
+    /// one for which it [`is of the context`](Clause::is_of_context) don't matter.
+    #[must_use]
+    pub fn holds_of_event(&self, attributes: &str, context: Option<&str>, set: &OfKind) -> bool {
+        match &self.context {
+            Some(path) => {
+                let raw = context.and_then(|context| find(context, path));
+                self.holds_of(&read(raw, Some(DataType::String)))
+            }
+            None => self.holds(attributes, set),
+        }
+    }
+
     /// Whether it holds for attributes, one JSON object, of a kind for which these types are set.
     #[must_use]
     pub fn holds(&self, attributes: &str, set: &OfKind) -> bool {
         let set = if set.is_empty() { None } else { set.get(self.path.name()) };
-        let reading = read(find(attributes, &self.path), set);
-        let value = match &reading {
+        self.holds_of(&read(find(attributes, &self.path), set))
+    }
+
+    fn holds_of(&self, reading: &Reading<'_>) -> bool {
+        let value = match reading {
             Reading::Typed(value) => Some(value),
             Reading::NotSet | Reading::NotConverted(_) => None,
         };
         match &self.test {
-            Test::Exists(wanted) => (reading != Reading::NotSet) == *wanted,
+            Test::Exists(wanted) => (*reading != Reading::NotSet) == *wanted,
             Test::Equals(wanted, literal) => {
                 value.is_some_and(|value| literal.equals(value)) == *wanted
             }

@@ -189,6 +189,12 @@ impl<'t> Key<'t> {
         if self.escaped { unescaped(self.raw) } else { Cow::Borrowed(self.raw) }
     }
 
+    /// As it is written between its quotes.
+    #[must_use]
+    pub fn raw(&self) -> &'t str {
+        self.raw
+    }
+
     /// What follows it and a dot in `name`.
     fn first_of<'n>(&self, name: &'n str) -> Option<&'n str> {
         name.strip_prefix(&*self.name())?.strip_prefix('.')

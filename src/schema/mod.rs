@@ -20,7 +20,7 @@ mod typed;
 mod zone;
 
 pub use crate::model::overrides::{Kind, OfKind, Overrides, UnknownKind};
-pub use clause::{Clause, ClauseError};
+pub use clause::{CONTEXT, CONTEXTS, Clause, ClauseError};
 pub use find::{Key, Members, Path, elements, find, members};
 pub use number::Number;
 pub use shown::{Shown, shown};

@@ -197,7 +197,12 @@ impl Zone {
         }
     }
 
-    /// What the clock shows.
+    /// What the clock shows, if it is within [`Date::MIN`]..=[`Date::MAX`] that it does.
+    #[must_use]
+    pub fn clock(&self, at: Date) -> NaiveDateTime {
+        self.local(clamped(at))
+    }
+
     fn local(&self, at: Date) -> NaiveDateTime {
         let local = DateTime::<Utc>::from_timestamp_millis(at.millis() + self.offset(at));
         local.unwrap_or_default().naive_utc()

@@ -11,12 +11,15 @@
 //! ([`Stop`]), which is looked at before any of it is.
 
 mod attributes;
+mod by_facet;
 mod by_time;
 mod by_user;
 
 use std::ops::{ControlFlow, RangeInclusive};
 
-use super::index::{Count, DAY_MILLIS, HOUR_MILLIS, Hot, Index, IndexError, Sketch};
+use super::index::{
+    Count, DAY_MILLIS, Facet, HOUR_MILLIS, Hot, Index, IndexError, Sketch, VisitFacets,
+};
 use super::log::Missing;
 use super::manifest::{Sealed, View};
 use super::newest::Asked;
@@ -25,6 +28,7 @@ use super::{Error, Stop, Store};
 use crate::model::erasure::{Digest, Scope};
 use crate::model::{AccountId, DataType, Date, Seq};
 use attributes::Attributes;
+use by_facet::Facets;
 use by_time::{Counts, Distinct, Sketches, Span};
 use by_user::EventCounts;
 
@@ -154,6 +158,25 @@ impl Answers<'_> {
         let span = Span::of(account, kind, from, to, DAY_MILLIS);
         let mut show = |_: &str, _: Date, users: &Sketch, visitors: &Sketch| visit(users, visitors);
         self.answer(&mut Distinct(Sketches { span, with_nobodys, visit: &mut show }))
+    }
+
+    /// How many events there are with each text of some facets in all days (of UTC) that overlap `from..to`. The same
+    /// text may be shown several times: the sum counts.
+    ///
+    /// Where an index keeps one of these facets not, the segment is read for all of them.
+    ///
+    /// # Errors
+    /// [`Error`] if what is asked for can't be read.
+    pub fn facets(
+        &self,
+        account: AccountId,
+        facets: &[Facet],
+        from: Option<Date>,
+        to: Option<Date>,
+        visit: VisitFacets<'_>,
+    ) -> Result<Missing, Error> {
+        let span = Span::of(account, None, from, to, DAY_MILLIS);
+        self.answer(&mut Facets { span, facets, visit })
     }
 
     /// How many events each of some users has, those of bots and prefetches included.

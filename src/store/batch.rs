@@ -9,6 +9,7 @@
 //! `seq`s that follow from the first. Decoding never panics, whatever the bytes.
 
 use super::codec::{Input, Malformed, put_date, put_str, put_u64};
+use super::people::{put_person_change, take_person_change};
 use crate::model::erasure::{Digest, Scope};
 use crate::model::record::{Event, Keyed, Progress, UserPatch};
 use crate::model::{AccountId, ApiToken, Change, DataType, Record, SecretHash, Seq, Via};
@@ -36,6 +37,11 @@ const KEYED: u8 = 10;
 const SITES_SET: u8 = 11;
 // Since format 4 of the directory: a program that knows format 3 doesn't know it.
 const TYPE_SET: u8 = 12;
+// Since format 5 of the directory.
+const PERSON: u8 = 13;
+const ZONE_SET: u8 = 14;
+/// As `ACCOUNT_ROTATED`, with until when the old token is still taken.
+const ACCOUNT_ROTATED_LATER: u8 = 15;
 
 const SCOPE_USER: u8 = 1;
 const SCOPE_EVENTS: u8 = 2;
@@ -55,6 +61,9 @@ fn text_bytes(change: &Change<'_>) -> usize {
         Change::AccountMade { name, .. } => name.len(),
         Change::SitesSet { sites, .. } => sites.map_or(0, str::len),
         Change::TypeSet { events, attribute, .. } => events.map_or(0, str::len) + attribute.len(),
+        Change::ZoneSet { zone, .. } => zone.map_or(0, str::len),
+        // An address, what is kept of a password, a token's hash: mostly one of them.
+        Change::Person(_) => FIELDS_BYTES,
         _ => 0,
     }
 }
@@ -92,13 +101,15 @@ pub(super) fn encode_record(record: &Record<'_>) -> Vec<u8> {
             out.extend_from_slice(&api_token.0);
             out.extend_from_slice(&secret_hash.0);
         }
-        Change::AccountRotated { account, api_token, secret_hash } => {
-            out.push(ACCOUNT_ROTATED);
+        Change::AccountRotated { account, api_token, secret_hash, old_token_until } => {
+            let lives_on = old_token_until.is_some();
+            out.push(if lives_on { ACCOUNT_ROTATED_LATER } else { ACCOUNT_ROTATED });
             put_date(&mut out, record.received_at);
             put_u64(&mut out, account.0);
             out.push(u8::from(api_token.is_some()) | u8::from(secret_hash.is_some()) << 1);
             out.extend(api_token.iter().flat_map(|token| token.0));
             out.extend(secret_hash.iter().flat_map(|hash| hash.0));
+            old_token_until.iter().for_each(|until| put_date(&mut out, *until));
         }
         Change::RetentionSet { account, days } => {
             out.push(RETENTION_SET);
@@ -122,6 +133,18 @@ pub(super) fn encode_record(record: &Record<'_>) -> Vec<u8> {
             put_str(&mut out, events.unwrap_or_default());
             put_str(&mut out, attribute);
             out.push(data_type.map_or(0, encode_type));
+        }
+        Change::ZoneSet { account, zone } => {
+            out.push(ZONE_SET);
+            put_date(&mut out, record.received_at);
+            put_u64(&mut out, account.0);
+            // No zone's name is empty, so the empty text is free to mean none.
+            put_str(&mut out, zone.unwrap_or_default());
+        }
+        Change::Person(change) => {
+            out.push(PERSON);
+            put_date(&mut out, record.received_at);
+            put_person_change(&mut out, change);
         }
         Change::Erased { account, scope } => {
             out.push(ERASED);
@@ -222,13 +245,17 @@ pub(super) fn decode_record(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
             api_token: ApiToken(input.array()?),
             secret_hash: SecretHash(input.array()?),
         },
-        ACCOUNT_ROTATED => {
+        ACCOUNT_ROTATED | ACCOUNT_ROTATED_LATER => {
             let account = AccountId(input.u64()?);
             let which = input.byte()?;
             Change::AccountRotated {
                 account,
                 api_token: (which & 1 != 0).then(|| input.array()).transpose()?.map(ApiToken),
                 secret_hash: (which & 2 != 0).then(|| input.array()).transpose()?.map(SecretHash),
+                old_token_until: match kind {
+                    ACCOUNT_ROTATED_LATER => Some(input.date()?),
+                    _ => None,
+                },
             }
         }
         RETENTION_SET => Change::RetentionSet {
@@ -250,6 +277,11 @@ pub(super) fn decode_record(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
                 byte => Some(decode_type(byte)?),
             },
         },
+        ZONE_SET => Change::ZoneSet {
+            account: AccountId(input.u64()?),
+            zone: Some(input.str()?).filter(|zone| !zone.is_empty()),
+        },
+        PERSON => Change::Person(take_person_change(&mut input)?),
         ERASED => {
             Change::Erased { account: AccountId(input.u64()?), scope: take_scope(&mut input)? }
         }
@@ -449,11 +481,13 @@ mod tests {
                 account: AccountId(1),
                 api_token: None,
                 secret_hash: Some(SecretHash([8; 32])),
+                old_token_until: None,
             },
             Change::AccountRotated {
                 account: AccountId(1),
                 api_token: Some(ApiToken([6; 16])),
                 secret_hash: None,
+                old_token_until: None,
             },
         ]
         .map(|change| Record { received_at: at, change, keyed: None })
@@ -504,6 +538,27 @@ mod tests {
         samples
     }
 
+    /// Those that came with format 5 of the directory.
+    fn samples_of_people() -> Vec<Record<'static>> {
+        let account = AccountId(1);
+        let (api_token, until) = (ApiToken([6; 16]), Some(Date::from_millis(-1)));
+        let rotated = |api_token, secret_hash| Change::AccountRotated {
+            account,
+            api_token,
+            secret_hash,
+            old_token_until: until,
+        };
+        let more = [
+            rotated(Some(api_token), None),
+            rotated(Some(api_token), Some(SecretHash([8; 32]))),
+            Change::ZoneSet { account, zone: Some("Europe/Zurich") },
+            Change::ZoneSet { account, zone: None },
+        ];
+        let all = crate::store::people::samples().into_iter().map(Change::Person).chain(more);
+        all.map(|change| Record { received_at: Date::from_millis(9), change, keyed: None })
+            .collect()
+    }
+
     fn samples() -> Vec<Record<'static>> {
         let account = AccountId(1);
         let (kind, user) = (Digest([1; 16]), Digest([2; 16]));
@@ -527,7 +582,8 @@ mod tests {
         let more = more.into_iter().chain(erased);
         let at = Date::from_millis(9);
         let more = more.map(|change| Record { received_at: at, change, keyed: None });
-        oldest_samples().into_iter().chain(more).chain(later_samples()).collect()
+        let latest = later_samples().into_iter().chain(samples_of_people());
+        oldest_samples().into_iter().chain(more).chain(latest).collect()
     }
 
     fn encoded(first: Seq, records: &[Record<'_>]) -> EncodedBatch {

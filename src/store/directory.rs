@@ -11,8 +11,9 @@ use super::manifest::INDEX_EXTENSION;
 /// The format of the directory that this program writes; it reads every older one.
 ///
 /// 1 had the whole log in sled; 2 has segments, and generations of sled; 3 has contexts, keys of calls and
-/// sites of accounts; 4 has indexes of segments and data types that are set.
-pub const FORMAT_VERSION: u32 = 4;
+/// sites of accounts; 4 has indexes of segments and data types that are set; 5 has people with sessions and links,
+/// time zones of accounts and tokens that live on after a rotation.
+pub const FORMAT_VERSION: u32 = 5;
 
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_PREFIX: &str = "triggerly store ";
@@ -333,7 +334,8 @@ mod tests {
             ("triggerly store 2\n", true),
             ("triggerly store 3\n", true),
             ("triggerly store 4\n", true),
-            ("triggerly store 5\n", false),
+            ("triggerly store 5\n", true),
+            ("triggerly store 6\n", false),
             ("triggerly store x\n", false),
             ("something else", false),
             ("", false),

@@ -8,8 +8,8 @@ use crate::model::erasure::{Digest, Scope};
 use crate::model::overrides::{AttributeName, Kind};
 use crate::model::record::{Event, Keyed, Progress, UserPatch};
 use crate::model::{
-    AccountId, AccountName, ApiToken, Change, DataType, Date, Id, Object, Record, SecretHash,
-    Sites, Via, json,
+    AccountId, AccountName, ApiToken, Change, DataType, Date, Id, Object, PersonChange, Record,
+    SecretHash, Sites, Via, json,
 };
 
 /// A checked change, encoded for the log, with what the committer has to know of it.
@@ -62,6 +62,7 @@ pub(super) enum Effect {
         account: AccountId,
         api_token: Option<ApiToken>,
         secret_hash: Option<SecretHash>,
+        old_token_until: Option<Date>,
     },
     Retain {
         account: AccountId,
@@ -77,6 +78,12 @@ pub(super) enum Effect {
         attribute: AttributeName,
         data_type: Option<DataType>,
     },
+    SetZone {
+        account: AccountId,
+        zone: Option<Box<str>>,
+    },
+    /// Something of people, sessions or links. What, is in the record alone.
+    Person,
     Erase {
         account: AccountId,
         scope: Scope,
@@ -124,16 +131,20 @@ impl Draft {
         Draft { encoded, effect: Effect::Make { name, api_token, secret_hash, at } }
     }
 
-    /// Credentials of an account are to be replaced.
+    /// Credentials of an account are to be replaced. With a new `api_token` the one before is still taken
+    /// until `old_token_until`, if there is such.
     #[must_use]
     pub fn rotation(
         account: AccountId,
         api_token: Option<ApiToken>,
         secret_hash: Option<SecretHash>,
+        old_token_until: Option<Date>,
         at: Date,
     ) -> Draft {
-        let change = Change::AccountRotated { account, api_token, secret_hash };
-        Draft::new(change, at, Effect::Rotate { account, api_token, secret_hash })
+        let old_token_until = old_token_until.filter(|_| api_token.is_some());
+        let change = Change::AccountRotated { account, api_token, secret_hash, old_token_until };
+        let effect = Effect::Rotate { account, api_token, secret_hash, old_token_until };
+        Draft::new(change, at, effect)
     }
 
     /// How long events are kept is to be set: so many days, or for ever.
@@ -164,6 +175,21 @@ impl Draft {
         let change = Change::TypeSet { account, events, attribute: name, data_type };
         let encoded = encode_record(&Record { received_at: at, change, keyed: None });
         Draft { encoded, effect: Effect::SetType { account, kind, attribute, data_type } }
+    }
+
+    /// In which time zone an account is looked at is to be set: its IANA name, of at most
+    /// [`ZONE_BYTES_MAX`](crate::model::limits::ZONE_BYTES_MAX); whoever drafts it knows that there is one.
+    #[must_use]
+    pub fn zone(account: AccountId, zone: Option<&str>, at: Date) -> Draft {
+        let effect = Effect::SetZone { account, zone: zone.map(Box::from) };
+        Draft::new(Change::ZoneSet { account, zone }, at, effect)
+    }
+
+    /// Something of people, sessions or links is to be changed. Whether it can be, is found out when it is
+    /// stored: [`Refusal::Person`](super::Refusal::Person) says why not.
+    #[must_use]
+    pub fn person(change: PersonChange<'_>, at: Date) -> Draft {
+        Draft::new(Change::Person(change), at, Effect::Person)
     }
 
     /// A user and all of that user's events are to be taken out.
@@ -216,6 +242,18 @@ impl Draft {
         }
     }
 
+    /// What is to be changed of people, and when that came.
+    pub(super) fn person_change(&self) -> Option<(PersonChange<'_>, Date)> {
+        if !matches!(self.effect, Effect::Person) {
+            return None;
+        }
+        let record = decode_record(&self.encoded).ok()?;
+        match record.change {
+            Change::Person(change) => Some((change, record.received_at)),
+            _ => None,
+        }
+    }
+
     /// What room it may take: its own kind makes the log grow, or serves those who run it.
     pub(super) fn claim(&self) -> Claim {
         match self.effect {
@@ -225,6 +263,8 @@ impl Draft {
             | Effect::Retain { .. }
             | Effect::Allow { .. }
             | Effect::SetType { .. }
+            | Effect::SetZone { .. }
+            | Effect::Person
             | Effect::Erase { .. } => Claim::Control,
         }
     }

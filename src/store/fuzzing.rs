@@ -15,21 +15,21 @@ use super::batch::{BatchView, ENTRY_BYTES_MAX, EncodedBatch, decode_record, enco
 use super::codec::{Input, seal_as};
 use super::holes::Holes;
 use super::{Draft, Order, Pace, Selection, Store, Urgency, Writer};
-use super::{backup, high_water, manifest, once, state, types};
+use super::{backup, high_water, manifest, once, people, state, types};
 use crate::model::erasure::{Digest, Scope};
 use crate::model::limits::{ATTRIBUTES_MAX, CONTEXT_BYTES_MAX, DEPTH_MAX, TYPE_BYTES_MAX};
 use crate::model::overrides::{AttributeName, Kind};
 use crate::model::record::{Event, Keyed, Progress, UserPatch};
 use crate::model::{
-    Account, AccountId, AccountName, ApiToken, Change, DataType, Date, Id, Record, SecretHash, Seq,
-    Sites, User, Via, json,
+    Account, AccountId, AccountName, ApiToken, Change, DataType, Date, Id, People, PersonChange,
+    PersonId, Record, SecretHash, Seq, Sites, TokenHash, User, Via, json,
 };
 
 /// Rows and users that are read of a store.
 const ROWS_MAX: usize = 1_000;
 
 /// Formats of values that there are, and one that there isn't.
-const FORMATS: u8 = 4;
+const FORMATS: u8 = 5;
 
 /// The record that a call's draft becomes, which is within all bounds.
 pub(crate) fn stored(draft: &Draft) -> Record<'_> {
@@ -104,6 +104,19 @@ fn value(bytes: &[u8]) {
     if let Ok(progress) = state::decode_import(key, &value) {
         let again = state::encode_import(key, &progress);
         assert_eq!(state::decode_import(key, &again), Ok(progress));
+    }
+    if let Ok((person, sessions)) = people::decode(key, &value) {
+        let sessions: Vec<_> = sessions.into_iter().map(Arc::new).collect();
+        let key = people::key(person.id);
+        let again = people::encode(&key, &person, &sessions);
+        let (same, sessions_again) = people::decode(&key, &again).expect("it was just written");
+        assert_eq!((&same, sessions_again.len()), (&person, sessions.len()));
+        assert!(sessions_again.iter().zip(&sessions).all(|(again, one)| *again == **one));
+    }
+    let value_of_links = seal_as(1, people::LINKS, |out| out.extend_from_slice(body));
+    if let Ok(links) = people::decode_links(&value_of_links) {
+        let again = people::encode_links(&links);
+        assert_eq!(people::decode_links(&again), Ok(links));
     }
     if let Ok(set) = types::decode(key, &value) {
         let again = types::key(set.account, set.events, set.attribute);
@@ -319,6 +332,15 @@ pub(crate) fn backups() -> Vec<Vec<u8>> {
     submit(vec![Draft::sites(account, Sites::parse("a.example").ok(), now)]);
     let attribute = AttributeName::new("n").expect("a name");
     submit(vec![Draft::data_type(account, Kind::User, attribute, Some(DataType::Number), now)]);
+    submit(vec![Draft::zone(account, Some("Europe/Zurich"), now)]);
+    let hash = TokenHash([3; 32]);
+    let made = PersonChange::LinkMade { hash, account, by_operator: true };
+    submit(vec![Draft::person(made, now)]);
+    let (email, password) = ("zoe@a.example", "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA");
+    submit(vec![Draft::person(PersonChange::Made { email, password, account }, now)]);
+    let person = PersonId(store.last_seq());
+    let begun = PersonChange::SessionBegun { person, hash, label: "Firefox on Linux" };
+    submit(vec![Draft::person(begun, now)]);
     backups.push(backup());
     writer.close();
     backups
@@ -342,13 +364,21 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let scope = Scope::Events { kind: digest, user_id: digest, from, to };
     let progress = Progress { import: 3, users: true, lines: 300, digest: [4; 16] };
     let (api_token, secret_hash) = (ApiToken([5; 16]), SecretHash([6; 32]));
+    let rotated = |old_token_until| Change::AccountRotated {
+        account,
+        api_token: Some(api_token),
+        secret_hash: None,
+        old_token_until,
+    };
     let changes = [
         Change::Event(event),
         Change::Event(Event { user_id: None, context: None, ..event }),
         Change::User(UserPatch { account, via, id, patch, context: None }),
         Change::User(UserPatch { account, via, id, patch, context: event.context }),
         Change::AccountMade { name: "shop", api_token, secret_hash },
-        Change::AccountRotated { account, api_token: Some(api_token), secret_hash: None },
+        rotated(None),
+        rotated(Some(Date::from_millis(9))),
+        Change::ZoneSet { account, zone: Some("Europe/Zurich") },
         Change::RetentionSet { account, days: Some(30) },
         Change::SitesSet { account, sites: Some("*.a.example") },
         Change::TypeSet { account, events: None, attribute: "a.b", data_type: None },
@@ -369,7 +399,9 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         let keyed = keyed.filter(|_| n % 3 == 0);
         encode_record(&Record { received_at, keyed, change: *change })
     };
-    let records: Vec<Vec<u8>> = changes.iter().enumerate().map(encode).collect();
+    let of_people: Vec<_> = people::samples().into_iter().map(Change::Person).collect();
+    let changes = changes.iter().chain(&of_people);
+    let records: Vec<Vec<u8>> = changes.enumerate().map(encode).collect();
     let of = |what: u8, body: &[u8]| [&[what][..], body].concat();
     let mut seeds: Vec<_> = records.iter().map(|record| of(0, record)).collect();
     let batch = EncodedBatch::of(1, records.iter().map(Vec::as_slice));
@@ -387,20 +419,32 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let key = types::key(account, Some("view"), "n");
     value(1, &key, &types::encode(&key, DataType::Number));
     let key = [b"a", &7_u64.to_be_bytes()[..]].concat();
-    for (format, retention_days, sites) in
-        [(1, None, None), (2, Some(30), None), (3, None, Some("a.example"))]
-    {
-        let account = Account {
-            id: account,
-            name: AccountName::new("shop").expect("a name"),
-            api_token,
-            secret_hash,
-            created_at: received_at,
-            retention_days,
-            sites: sites.and_then(|sites| Sites::parse(sites).ok()),
-        };
+    for (format, retention_days, sites, zone) in [
+        (1, None, None, None),
+        (2, Some(30), None, None),
+        (3, None, Some("a.example"), None),
+        (4, None, None, Some("Europe/Zurich")),
+    ] {
+        let name = AccountName::new("shop").expect("a name");
+        let mut account = Account::new(account, name, api_token, secret_hash, received_at);
+        account.retention_days = retention_days;
+        account.sites = sites.and_then(|sites| Sites::parse(sites).ok());
+        account.zone = zone.map(Box::from);
+        account.old_token = zone.map(|_| (api_token, received_at));
         value(format, &key, &state::encode_account(&key, &account));
     }
+    let mut all = People::default();
+    let of_people = people::samples().into_iter().filter(|change| change.account().is_some());
+    (1..).zip(of_people).for_each(|(seq, change)| {
+        let _ = all.apply(seq, received_at, change);
+    });
+    let person = all.list().first().cloned().expect("one was made");
+    let hash = TokenHash([9; 32]);
+    let began = PersonChange::SessionBegun { person: person.id, hash, label: "Firefox on Linux" };
+    all.apply(99, received_at, began).expect("it can begin");
+    let key = people::key(person.id);
+    value(1, &key, &people::encode(&key, &person, all.sessions_of(person.id)));
+    value(1, people::LINKS, &people::encode_links(all.links()));
     let key = once::row_key(received_at, Digest([8; 16]));
     let keyed = Keyed { key: Digest([8; 16]), count: 2 };
     value(1, &key, &once::encode(&key, keyed, 5, received_at));

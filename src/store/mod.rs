@@ -37,6 +37,8 @@
 //!                    "k" + day (8) + key (16) -> a submission that is stored once (see `once`)
 //!                    "t" + account + kind + attribute -> data type that is set (see `types`)
 //!                    "i" + account + number -> how far an import has come
+//!                    "p" + person -> who may sign in, and the sessions  (see `people`)
+//!                    "l" -> the links that wait to be used
 //! ```
 //! A batch is appended, flushed, and only then merged into the state, together with the mark; that
 //! reaches the disk with a later flush. Whatever the log has beyond the mark when the store is opened
@@ -81,6 +83,7 @@ mod manifest;
 mod newest;
 mod once;
 mod outcome;
+mod people;
 mod pulse;
 mod reader;
 mod replay;
@@ -133,7 +136,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use crate::model::{AccountId, Accounts, Overrides, Seq};
+use crate::model::{AccountId, Accounts, Overrides, People, Seq};
 use fatal::Fatal;
 use high_water::HighWater;
 use hot::Hot;
@@ -250,6 +253,7 @@ pub struct Store {
     tiers: Arc<Tiers>,
     accounts: RwLock<Arc<Accounts>>,
     overrides: RwLock<Arc<AllOverrides>>,
+    people: RwLock<Arc<People>>,
     /// The newest record that a flush has covered and that is merged.
     durable: AtomicU64,
     pulse: Pulse,
@@ -332,6 +336,7 @@ impl Store {
             tiers,
             accounts: RwLock::default(),
             overrides: RwLock::default(),
+            people: RwLock::default(),
             durable: AtomicU64::new(0),
             pulse: Pulse::default(),
             high_water: HighWater::open(directory.path())?,
@@ -375,6 +380,7 @@ impl Store {
         // What a crash left in the kernel's hands only may be shown from here on.
         flush()?;
         store.publish_overrides(Arc::new(hot.state.overrides()?));
+        store.publish_people(Arc::new(hot.state.people()?));
         drop(hot);
         store.high_water.note(last_seq);
         store.high_water.sync();
@@ -405,6 +411,16 @@ impl Store {
 
     fn publish_overrides(&self, overrides: Arc<AllOverrides>) {
         *self.overrides.write().unwrap_or_else(PoisonError::into_inner) = overrides;
+    }
+
+    /// Who may sign in, the sessions and the links, as of now.
+    #[must_use]
+    pub fn people(&self) -> Arc<People> {
+        self.people.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn publish_people(&self, people: Arc<People>) {
+        *self.people.write().unwrap_or_else(PoisonError::into_inner) = people;
     }
 
     /// Why nothing more is accepted, if a write or flush has failed.

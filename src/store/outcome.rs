@@ -5,9 +5,9 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::space::Size;
-use crate::model::Seq;
 use crate::model::limits::{ACCOUNTS_MAX, OVERRIDES_MAX};
 use crate::model::user::UserLimit;
+use crate::model::{PersonRefusal, Seq};
 
 /// Stored, or why not.
 pub type Outcome = Result<Receipt, Refusal>;
@@ -61,6 +61,9 @@ pub enum Refusal {
     /// There is no such account.
     #[error("the account is gone")]
     NoAccount,
+    /// A change of people, sessions or links can't be.
+    #[error("{0}")]
+    Person(#[from] PersonRefusal),
     /// There are [`ACCOUNTS_MAX`].
     #[error("there are {ACCOUNTS_MAX} accounts already, which is the most one server keeps")]
     TooManyAccounts,

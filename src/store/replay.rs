@@ -9,11 +9,11 @@ use super::codec::Malformed;
 use super::flush::Flush;
 use super::log::{Kind, Log, Missing, Order, Selection};
 use super::manifest::View;
-use super::state::{MARK, Pending, State, damaged, rotated};
+use super::state::{MARK, Pending, State, damaged};
 use crate::model::erasure::Scope;
 use crate::model::limits::DEPTH_MAX;
 use crate::model::{
-    Account, AccountId, AccountName, Accounts, Change, Erasures, Record, Seq, Sites, json,
+    Account, AccountId, AccountName, Accounts, Change, Erasures, People, Record, Seq, Sites, json,
 };
 
 /// Bytes of users that a replay keeps in memory before it writes and flushes them: small beside what
@@ -106,6 +106,7 @@ pub(super) struct Replay<'s> {
     accounts: Accounts,
     /// Whether the accounts aren't as they are in the state.
     accounts_changed: bool,
+    people: People,
     last: Seq,
 }
 
@@ -115,8 +116,16 @@ impl<'s> Replay<'s> {
         registry: Option<&'s dyn Registry>,
         flush: &'s dyn Flush,
     ) -> Result<Replay<'s>, Error> {
-        let (pending, accounts) = (Pending::new(state), state.accounts()?);
-        Ok(Replay { state, registry, flush, pending, accounts, accounts_changed: false, last: 0 })
+        Ok(Replay {
+            state,
+            registry,
+            flush,
+            pending: Pending::new(state),
+            accounts: state.accounts()?,
+            accounts_changed: false,
+            people: state.people()?,
+            last: 0,
+        })
     }
 
     /// Applies what is selected, but for what `erased` takes. With it, what an erasure takes needs no
@@ -182,19 +191,12 @@ impl<'s> Replay<'s> {
             Change::AccountMade { name, api_token, secret_hash } => {
                 let name =
                     AccountName::new(name).map_err(|error| beyond(seq, &error.to_string()))?;
-                self.put_account(Account {
-                    id: AccountId(seq),
-                    name,
-                    api_token,
-                    secret_hash,
-                    created_at: record.received_at,
-                    retention_days: None,
-                    sites: None,
-                });
+                let (id, at) = (AccountId(seq), record.received_at);
+                self.put_account(Account::new(id, name, api_token, secret_hash, at));
             }
-            Change::AccountRotated { account, api_token, secret_hash } => {
+            Change::AccountRotated { account, api_token, secret_hash, old_token_until } => {
                 let old = made(&self.accounts, account)?;
-                self.put_account(rotated(&old, api_token, secret_hash));
+                self.put_account(old.rotated(api_token, secret_hash, old_token_until));
             }
             Change::RetentionSet { account, days } => {
                 let old = made(&self.accounts, account)?;
@@ -208,6 +210,17 @@ impl<'s> Replay<'s> {
             }
             Change::TypeSet { account, events, attribute, data_type } => {
                 self.pending.put_type(account, events, attribute, data_type);
+            }
+            Change::ZoneSet { account, zone } => {
+                let old = made(&self.accounts, account)?;
+                let zone = zone.map(Box::from);
+                self.put_account(Account { zone, ..Account::clone(&old) });
+            }
+            Change::Person(change) => {
+                change.account().map(|account| made(&self.accounts, account)).transpose()?;
+                let touched = self.people.apply(seq, record.received_at, change);
+                let touched = touched.map_err(|refusal| beyond(seq, &refusal.to_string()))?;
+                self.pending.put_people(&self.people, touched);
             }
             Change::Erased { account, scope } => {
                 if let Some(registry) = self.registry {

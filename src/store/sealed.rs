@@ -144,8 +144,10 @@ fn concerns(account: AccountId, seq: Seq, record: &Record<'_>) -> bool {
         | Change::RetentionSet { account: of, .. }
         | Change::SitesSet { account: of, .. }
         | Change::TypeSet { account: of, .. }
+        | Change::ZoneSet { account: of, .. }
         | Change::Erased { account: of, .. }
         | Change::Imported { account: of, .. } => of == account,
+        Change::Person(change) => change.account() == Some(account),
         Change::Event(_) | Change::User(_) => false,
     }
 }

@@ -15,13 +15,13 @@ use super::log::Log;
 use super::outcome::{Receipt, Refusal};
 use super::replay::{Registry, catch_up};
 use super::space::Claim;
-use super::state::{Pending, Undo, rotated};
+use super::state::{Pending, Undo};
 use super::types::AllOverrides;
 use super::{Error, Store};
 use crate::model::erasure::Scope;
 use crate::model::limits::{ACCOUNTS_MAX, DEPTH_MAX, OVERRIDES_MAX};
 use crate::model::record::UserPatch;
-use crate::model::{Account, AccountId, Accounts, Change, Date, Record, Seq, User, json};
+use crate::model::{Account, AccountId, Accounts, Change, Date, People, Record, Seq, User, json};
 
 /// Users that one group writes at once. A submission that names more is merged from the log, in pieces,
 /// when it is durable: whole users are large, and sled takes only so much between two flushes.
@@ -37,6 +37,8 @@ pub(super) struct Stage<'s> {
     accounts_changed: bool,
     overrides: Arc<AllOverrides>,
     overrides_changed: bool,
+    people: Arc<People>,
+    people_changed: bool,
     erasures: Vec<Erasure>,
     /// What was taken names more users than are written at once; it is alone in its group.
     large: bool,
@@ -59,6 +61,8 @@ pub(super) struct Appended<'s> {
     accounts: Option<Arc<Accounts>>,
     /// The types that accounts have set, if they changed.
     overrides: Option<Arc<AllOverrides>>,
+    /// Who may sign in, if that changed.
+    people: Option<Arc<People>>,
     erasures: Vec<Erasure>,
     large: bool,
 }
@@ -75,6 +79,8 @@ impl<'s> Stage<'s> {
             accounts_changed: false,
             overrides: store.all_overrides(),
             overrides_changed: false,
+            people: store.people(),
+            people_changed: false,
             erasures: Vec::new(),
             large: false,
         }
@@ -116,17 +122,21 @@ impl<'s> Stage<'s> {
         let count = drafts.len() as u64;
         let accounts = (Arc::clone(&self.accounts), self.accounts_changed);
         let overrides = (Arc::clone(&self.overrides), self.overrides_changed);
+        let people = (Arc::clone(&self.people), self.people_changed);
         let (mut undo, erasures) = (Vec::new(), self.erasures.len());
         let keyed = drafts.first().and_then(Draft::keyed);
         for (index, draft) in drafts.into_iter().enumerate() {
             let seq = first_seq + index as Seq;
-            let applied = self.merge(&draft, index, &mut undo);
+            let applied = self
+                .merge(&draft, index, &mut undo)
+                .and_then(|()| self.apply_to_people(&draft, seq, &mut undo));
             let Draft { encoded, effect } = draft;
             if let Err(refusal) = applied.and_then(|()| self.apply(effect, seq, &mut undo)) {
                 self.encoded.truncate(taken);
                 undo.into_iter().rev().for_each(|undo| self.pending.undo(undo));
                 (self.accounts, self.accounts_changed) = accounts;
                 (self.overrides, self.overrides_changed) = overrides;
+                (self.people, self.people_changed) = people;
                 self.erasures.truncate(erasures);
                 return Err(refusal);
             }
@@ -218,9 +228,26 @@ impl<'s> Stage<'s> {
         Ok(())
     }
 
+    /// Makes a draft's change of people, sessions or links.
+    fn apply_to_people(
+        &mut self,
+        draft: &Draft,
+        seq: Seq,
+        undo: &mut Vec<Undo>,
+    ) -> Result<(), Refusal> {
+        let Some((change, at)) = draft.person_change() else { return Ok(()) };
+        if change.account().is_some_and(|account| self.accounts.get(account).is_none()) {
+            return Err(Refusal::NoAccount);
+        }
+        let touched = Arc::make_mut(&mut self.people).apply(seq, at, change)?;
+        self.people_changed = true;
+        undo.push(self.pending.put_people(&self.people, touched));
+        Ok(())
+    }
+
     fn apply(&mut self, effect: Effect, seq: Seq, undo: &mut Vec<Undo>) -> Result<(), Refusal> {
         match effect {
-            Effect::None | Effect::Merge => Ok(()),
+            Effect::None | Effect::Merge | Effect::Person => Ok(()),
             Effect::Make { name, api_token, secret_hash, at } => {
                 if self.accounts.by_name(name.as_str()).is_some() {
                     return Err(Refusal::NameTaken(name.as_str().to_owned()));
@@ -228,20 +255,12 @@ impl<'s> Stage<'s> {
                 if self.accounts.len() >= ACCOUNTS_MAX {
                     return Err(Refusal::TooManyAccounts);
                 }
-                self.put_account(Account {
-                    id: AccountId(seq),
-                    name,
-                    api_token,
-                    secret_hash,
-                    created_at: at,
-                    retention_days: None,
-                    sites: None,
-                });
+                self.put_account(Account::new(AccountId(seq), name, api_token, secret_hash, at));
                 Ok(())
             }
-            Effect::Rotate { account, api_token, secret_hash } => {
+            Effect::Rotate { account, api_token, secret_hash, old_token_until } => {
                 let old = self.accounts.get(account).ok_or(Refusal::NoAccount)?;
-                let account = rotated(old, api_token, secret_hash);
+                let account = old.rotated(api_token, secret_hash, old_token_until);
                 self.put_account(account);
                 Ok(())
             }
@@ -254,6 +273,12 @@ impl<'s> Stage<'s> {
             Effect::Allow { account, sites } => {
                 let old = self.accounts.get(account).ok_or(Refusal::NoAccount)?;
                 let account = Account { sites, ..Account::clone(old) };
+                self.put_account(account);
+                Ok(())
+            }
+            Effect::SetZone { account, zone } => {
+                let old = self.accounts.get(account).ok_or(Refusal::NoAccount)?;
+                let account = Account { zone, ..Account::clone(old) };
                 self.put_account(account);
                 Ok(())
             }
@@ -303,6 +328,8 @@ impl<'s> Stage<'s> {
             accounts_changed,
             overrides,
             overrides_changed,
+            people,
+            people_changed,
             erasures,
             large,
         } = self;
@@ -313,7 +340,17 @@ impl<'s> Stage<'s> {
         let last_seq = first_seq + encoded.len() as Seq - 1;
         let accounts = accounts_changed.then_some(accounts);
         let overrides = overrides_changed.then_some(overrides);
-        Ok(Some(Appended { store, last_seq, pending, accounts, overrides, erasures, large }))
+        let people = people_changed.then_some(people);
+        Ok(Some(Appended {
+            store,
+            last_seq,
+            pending,
+            accounts,
+            overrides,
+            people,
+            erasures,
+            large,
+        }))
     }
 }
 
@@ -324,7 +361,8 @@ impl Appended<'_> {
     /// belongs to it and a flush behind it, as when a store is opened: a crash on the way leaves a
     /// state that is a little behind, and the next opening goes on.
     pub fn merge(self, flush: &dyn Flush) -> Result<(), Error> {
-        let Appended { store, last_seq, pending, accounts, overrides, erasures, large } = self;
+        let Appended { store, last_seq, pending, accounts, overrides, people, erasures, large } =
+            self;
         if large {
             let hot = store.tiers.hot();
             catch_up(store.tiers.as_ref(), &hot.state, flush, last_seq)?;
@@ -342,6 +380,9 @@ impl Appended<'_> {
         }
         if let Some(overrides) = overrides {
             store.publish_overrides(overrides);
+        }
+        if let Some(people) = people {
+            store.publish_people(people);
         }
         store.durable.store(last_seq, SeqCst);
         store.high_water.note(last_seq);

@@ -15,13 +15,14 @@ use super::flush::Flush;
 use super::log::{Order, Step};
 use super::once::{self, Stored};
 use super::types::{self, AllOverrides};
-use super::{Error, walk};
+use super::{Error, people, walk};
 use crate::model::erasure::Digest;
 use crate::model::limits::DEPTH_MAX;
+use crate::model::people::Touched;
 use crate::model::record::{Keyed, Progress};
 use crate::model::user::UserLimit;
 use crate::model::{
-    Account, AccountId, AccountName, Accounts, ApiToken, DataType, Date, Object, Overrides,
+    Account, AccountId, AccountName, Accounts, ApiToken, DataType, Date, Object, Overrides, People,
     SecretHash, Seq, Sites, User, json,
 };
 
@@ -39,6 +40,9 @@ const FORMAT_RETENTION: u8 = 2;
 
 /// The format of an account that says where calls of browsers may come from.
 const FORMAT_SITES: u8 = 3;
+
+/// The format of an account that says its time zone, or which token lives on.
+const FORMAT_ZONE: u8 = 4;
 
 /// Records that the mark may lag behind the log, so that groups of nothing but events don't each
 /// write it. So many are looked at again when the store is opened.
@@ -224,6 +228,23 @@ impl State {
         Ok(all.into_iter().map(|(account, of_account)| (account, Arc::new(of_account))).collect())
     }
 
+    /// Who may sign in, the sessions and the links.
+    pub fn people(&self) -> Result<People, Error> {
+        let failed = || Error::sled("read who may sign in");
+        let mut all = People::default();
+        for entry in self.tree.scan_prefix([people::PERSON]) {
+            let (key, value) = entry.map_err(failed())?;
+            let (person, sessions) =
+                people::decode(&key, &value).map_err(|error| damaged(&key, error))?;
+            all.put(person, sessions);
+        }
+        if let Some(value) = self.tree.get(people::LINKS).map_err(failed())? {
+            let links = people::decode_links(&value);
+            all.put_links(links.map_err(|error| damaged(people::LINKS, error))?);
+        }
+        Ok(all)
+    }
+
     /// How far each import into an account has come, for those of users or of events.
     pub fn imports(&self, account: AccountId, users: bool) -> Result<Vec<Progress>, Error> {
         let mut imports = Vec::new();
@@ -384,6 +405,22 @@ impl<'s> Pending<'s> {
         self.put(key, value)
     }
 
+    /// Takes in what a change of people has changed; they are as they are after it.
+    pub fn put_people(&mut self, all: &People, touched: Touched) -> Undo {
+        match touched {
+            Touched::Person(id) => {
+                let key = people::key(id);
+                let person = all.get(id);
+                let value = person.map(|person| people::encode(&key, person, all.sessions_of(id)));
+                self.put(key, value)
+            }
+            Touched::Links => {
+                let links = Some(all.links()).filter(|links| !links.is_empty());
+                self.put(people::LINKS.to_vec(), links.map(people::encode_links))
+            }
+        }
+    }
+
     fn put(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) -> Undo {
         self.bytes += key.len() + value.as_ref().map_or(0, Vec::len);
         let before = self.entries.insert(key.clone(), value);
@@ -446,19 +483,6 @@ pub(super) struct Undo {
     key: Vec<u8>,
     /// Nothing, if it was the first change of its key.
     before: Option<Option<Vec<u8>>>,
-}
-
-/// An account after its credentials were replaced.
-pub(super) fn rotated(
-    account: &Account,
-    api_token: Option<ApiToken>,
-    secret_hash: Option<SecretHash>,
-) -> Account {
-    Account {
-        api_token: api_token.unwrap_or(account.api_token),
-        secret_hash: secret_hash.unwrap_or(account.secret_hash),
-        ..account.clone()
-    }
 }
 
 pub(super) fn damaged(key: &[u8], error: Malformed) -> Error {
@@ -560,7 +584,9 @@ fn user_text<'s>(
 
 pub(super) fn encode_account(key: &[u8], account: &Account) -> Vec<u8> {
     // What an account had before it could have a retention, or sites, is written as it was then.
+    let later = account.zone.is_some() || account.old_token.is_some();
     let format = match (&account.retention_days, &account.sites) {
+        _ if later => FORMAT_ZONE,
         (None, None) => FORMAT,
         (Some(_), None) => FORMAT_RETENTION,
         (_, Some(_)) => FORMAT_SITES,
@@ -574,31 +600,46 @@ pub(super) fn encode_account(key: &[u8], account: &Account) -> Vec<u8> {
             // Nothing is kept for no days, so 0 is free to mean for ever.
             put_u64(out, u64::from(account.retention_days.unwrap_or_default()));
         }
-        account.sites.iter().for_each(|sites| put_str(out, &sites.to_string()));
+        if format < FORMAT_ZONE {
+            account.sites.iter().for_each(|sites| put_str(out, &sites.to_string()));
+            return;
+        }
+        // Neither is ever empty, so the empty text is free to mean none.
+        put_str(out, &account.sites.as_ref().map(Sites::to_string).unwrap_or_default());
+        put_str(out, account.zone.as_deref().unwrap_or_default());
+        if let Some((token, until)) = account.old_token {
+            out.extend_from_slice(&token.0);
+            put_date(out, until);
+        }
     })
 }
 
 pub(super) fn decode_account(key: &[u8], value: &[u8]) -> Result<Account, Malformed> {
     let id = key.get(1..).and_then(|id| id.try_into().ok()).ok_or(Malformed("its key is odd"))?;
-    let format = value.first().copied().unwrap_or_default().clamp(FORMAT, FORMAT_SITES);
+    let format = value.first().copied().unwrap_or_default().clamp(FORMAT, FORMAT_ZONE);
     let mut input = open_as(format, key, value)?;
-    let account = Account {
-        id: AccountId(u64::from_be_bytes(id)),
-        name: AccountName::new(input.str()?).map_err(|_| Malformed("its name is odd"))?,
-        api_token: ApiToken(input.array()?),
-        secret_hash: SecretHash(input.array()?),
-        created_at: input.date()?,
-        retention_days: match format {
-            FORMAT => None,
-            _ => u32::try_from(input.u64()?).ok().filter(|days| *days > 0),
-        },
-        sites: match format {
-            FORMAT_SITES => {
-                Some(Sites::parse(input.str()?).map_err(|_| Malformed("its sites are odd"))?)
-            }
-            _ => None,
-        },
-    };
+    let mut account = Account::new(
+        AccountId(u64::from_be_bytes(id)),
+        AccountName::new(input.str()?).map_err(|_| Malformed("its name is odd"))?,
+        ApiToken(input.array()?),
+        SecretHash(input.array()?),
+        input.date()?,
+    );
+    if format >= FORMAT_RETENTION {
+        let days = u32::try_from(input.u64()?).ok();
+        account.retention_days = days.filter(|days| *days > 0);
+    }
+    if format >= FORMAT_SITES {
+        let sites = Some(input.str()?).filter(|text| format == FORMAT_SITES || !text.is_empty());
+        account.sites =
+            sites.map(Sites::parse).transpose().map_err(|_| Malformed("its sites are odd"))?;
+    }
+    if format >= FORMAT_ZONE {
+        account.zone = Some(input.str()?).filter(|zone| !zone.is_empty()).map(Box::from);
+        if input.end().is_err() {
+            account.old_token = Some((ApiToken(input.array()?), input.date()?));
+        }
+    }
     input.end()?;
     Ok(account)
 }

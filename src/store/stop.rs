@@ -25,6 +25,12 @@ impl<'s> Stop<'s> {
         Stop::new(u64::MAX, &|| false)
     }
 
+    /// How many records may be read at the most.
+    #[must_use]
+    pub fn rows_max(&self) -> u64 {
+        self.rows_max
+    }
+
     /// The same for another walk.
     #[must_use]
     pub fn anew(&self) -> Stop<'s> {

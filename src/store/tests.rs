@@ -5,6 +5,7 @@ mod at_rest;
 mod batches;
 mod flushes;
 mod keys;
+mod people;
 mod types;
 
 use std::ops::{ControlFlow, RangeInclusive};
@@ -276,7 +277,7 @@ fn account_rules() {
     let taken = writer.submit_and_wait(vec![account("a")]);
     assert_eq!(taken, Err(Refusal::NameTaken("a".to_owned())));
     let rotate = |account, token| {
-        Draft::rotation(account, Some(ApiToken(token)), None, Date::from_millis(0))
+        Draft::rotation(account, Some(ApiToken(token)), None, None, Date::from_millis(0))
     };
     assert_eq!(
         writer.submit_and_wait(vec![rotate(AccountId(99), [3; 16])]),

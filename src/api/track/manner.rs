@@ -51,9 +51,11 @@ impl Manner {
         refused.with_header("Access-Control-Expose-Headers", "Retry-After, X-Triggerly-Error")
     }
 
-    /// Lets pages of every origin see the answer, cookies or not (Fetch standard, CORS protocol).
+    /// Lets pages of every origin see the answer, cookies or not (Fetch standard, CORS protocol), and have it also
+    /// where they demand that what they embed says so: a beacon isn't asked by CORS.
     fn dress(&self, response: Response) -> Response {
-        let response = self.allow_origin(response);
+        let response =
+            self.allow_origin(response).with_header("Cross-Origin-Resource-Policy", "cross-origin");
         if self.origin.is_some() { response.with_header("Vary", "Origin") } else { response }
     }
 
@@ -79,9 +81,8 @@ fn origin(request: &Request) -> Option<String> {
     request.header("origin").filter(fits).map(str::to_owned)
 }
 
-/// The pixel, not to be kept by any cache, to be shown by any page.
+/// The pixel, not to be kept by any cache.
 fn pixel(status: u16) -> Response {
     Response::new(status, "image/gif", PIXEL)
         .with_header("Cache-Control", "no-store, no-cache, must-revalidate")
-        .with_header("Cross-Origin-Resource-Policy", "cross-origin")
 }

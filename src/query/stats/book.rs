@@ -20,6 +20,7 @@ pub(super) struct Book {
     from: Option<Date>,
     to: Option<Date>,
     account: AccountId,
+    by_type: bool,
 }
 
 /// Events of one type in one stretch.
@@ -66,6 +67,7 @@ impl Book {
             from: question.filter.from,
             to: question.filter.to,
             account: question.filter.account,
+            by_type: question.by_type,
         }
     }
 
@@ -102,7 +104,7 @@ impl Book {
 
     /// The row of a bucket and a type, if there is one.
     pub fn find(&self, bucket: u32, kind: &str) -> Option<usize> {
-        let kind = self.numbers.get(kind)?;
+        let kind = self.numbers.get(if self.by_type { kind } else { "" })?;
         self.places.get(&(bucket, *kind)).copied()
     }
 
@@ -114,6 +116,7 @@ impl Book {
     }
 
     fn kind(&mut self, kind: &str) -> u32 {
+        let kind = if self.by_type { kind } else { "" };
         if let Some(number) = self.numbers.get(kind) {
             return *number;
         }

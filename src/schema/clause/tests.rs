@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::overrides::NONE;
 use crate::model::{DataType, Object};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -177,6 +178,55 @@ fn days_are_those_of_values_and_times_are_of_the_zone() {
     let none = &crate::model::overrides::NONE;
     assert!(clause.holds(r#"{"at":"2024-07-03T21:59:59Z"}"#, none));
     assert!(!clause.holds(r#"{"at":"2024-07-03T22:00:00Z"}"#, none));
+}
+
+#[test]
+fn conditions_on_contexts() {
+    let context =
+        Some(r#"{"page":"https://a.example/?a=b","browser":"Firefox","os":5,"device":null}"#);
+    let attributes = r#"{"context:browser":"Safari","browser":"Opera","context:x":1}"#;
+    for (text, holds) in [
+        ("context:browser=Firefox", true),
+        ("context:browser = \"Firefox\"", true),
+        ("context:browser=Safari", false),
+        ("context:browser!=Safari", true),
+        ("context:browser contains fire", true),
+        ("context:browser<G", true),
+        ("context:browser exists", true),
+        ("context:page=https://a.example/?a=b", true),
+        // They are texts.
+        ("context:os=5", true),
+        ("context:os<40", false),
+        ("context:device exists", false),
+        ("context:device not exists", true),
+        ("context:device=null", false),
+        ("browser=Opera", true),
+        // In quotes it is an attribute, whatever it is called.
+        (r#""context:browser"=Safari"#, true),
+        (r#""context:x"=1"#, true),
+    ] {
+        let clause = clause(text);
+        assert_eq!(clause.holds_of_event(attributes, context, &NONE), holds, "{text}");
+        let of_context = clause.is_of_context();
+        assert_eq!(of_context, text.starts_with("context:"), "{text}");
+        if of_context {
+            assert!(
+                !text.contains(" exists")
+                    || clause.holds_of_event("{}", None, &NONE) == text.contains("not"),
+                "{text}"
+            );
+        }
+    }
+    for text in [
+        "context:=x",
+        "context:x=1",
+        "context:visitor exists",
+        "context:page.x=1",
+        "context:Page=1",
+    ] {
+        let error = Clause::parse(text, &Zone::UTC).unwrap_err();
+        assert!(error.to_string().contains("`context:page`"), "{text}: {error}");
+    }
 }
 
 #[test]

@@ -19,9 +19,9 @@ const PAIRS_MAX: usize = 1_024;
 
 /// Which events a question is about, by the numbers of hours or days.
 pub(super) struct Span<'q> {
-    account: AccountId,
+    pub account: AccountId,
     kind: Option<&'q str>,
-    numbers: Range<i64>,
+    pub numbers: Range<i64>,
     /// Of an hour or a day.
     millis: i64,
 }
@@ -49,13 +49,13 @@ impl<'q> Span<'q> {
         date.millis().div_euclid(self.millis)
     }
 
-    fn concerns(&self, summary: &Summary) -> bool {
+    pub fn concerns(&self, summary: &Summary) -> bool {
         summary.dates.is_some_and(|(first, last)| {
             self.numbers.start <= self.number(last) && self.number(first) < self.numbers.end
         })
     }
 
-    fn is_touched_by(&self, scope: &Scope) -> bool {
+    pub fn is_touched_by(&self, scope: &Scope) -> bool {
         match scope {
             // What is too old may be so by its arrival, whatever its date.
             Scope::User(_) | Scope::Expired { .. } => true,
@@ -69,7 +69,7 @@ impl<'q> Span<'q> {
         }
     }
 
-    fn scan(&self, range: RangeInclusive<Seq>, columns: Columns) -> Scan {
+    pub fn scan(&self, range: RangeInclusive<Seq>, columns: Columns) -> Scan {
         let bound = |number| match number {
             i64::MIN | i64::MAX => None,
             number => Some(self.begin(number)),

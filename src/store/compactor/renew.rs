@@ -15,7 +15,7 @@ use crate::model::{Change, Seq};
 use crate::store::fault;
 use crate::store::hot::Hot;
 use crate::store::log::{Log, Order};
-use crate::store::{once, replay, state, types};
+use crate::store::{once, people, replay, state, types};
 
 /// Where the keyed state of a new generation comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,12 @@ impl Store {
     pub fn rebuild(&self, pace: &Pace<'_>) -> Result<(), Error> {
         let _compacting = self.compacting.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.renew(Renewal::Rebuild, pace).map(drop).map_err(super::Halt::into_error)
+    }
+
+    /// Makes a new generation, of which a test needs to know no more than whether it is in force.
+    #[cfg(test)]
+    pub(in crate::store) fn is_renewed(&self, how: Renewal) -> bool {
+        self.renew(how, &Pace { go_on: &|| true }).is_ok()
     }
 
     /// Makes a new generation; gives the one before, which may still be read.
@@ -123,7 +129,9 @@ impl Store {
         self.catch_up(how, &old, &new, copied, last)?;
         replace_prefix(&old.manifest, &new.manifest, b"e")?;
         if how == Renewal::Copy {
-            replace_prefix(old.state.tree(), new.state.tree(), b"a")?;
+            for prefix in [b"a", &[people::PERSON][..], people::LINKS] {
+                replace_prefix(old.state.tree(), new.state.tree(), prefix)?;
+            }
             new.state.write_mark(last)?;
         }
         new.flush().map_err(Error::io("sync", path))?;
@@ -274,16 +282,22 @@ fn copy(old: &Tree, new: &Tree, hot: &Hot, pace: &Pace<'_>) -> Done<()> {
     Ok(())
 }
 
-/// Makes the keys under a prefix in `new` what they are in `old`.
+/// Makes the keys under a prefix in `new` what they are in `old`. Little of it differs, and only that is
+/// written.
 fn replace_prefix(old: &Tree, new: &Tree, prefix: &[u8]) -> Result<(), Error> {
     let failed = Error::sled("copy a tree");
     let mut piece = sled::Batch::default();
     for key in new.scan_prefix(prefix).keys() {
-        piece.remove(key.map_err(&failed)?);
+        let key = key.map_err(&failed)?;
+        if !old.contains_key(&key).map_err(&failed)? {
+            piece.remove(key);
+        }
     }
     for entry in old.scan_prefix(prefix) {
         let (key, value) = entry.map_err(&failed)?;
-        piece.insert(key, value);
+        if new.get(&key).map_err(&failed)?.as_ref() != Some(&value) {
+            piece.insert(key, value);
+        }
     }
     new.apply_batch(piece).map_err(failed)
 }

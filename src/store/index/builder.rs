@@ -12,9 +12,9 @@ use crate::model::{AccountId, Record};
 
 /// Collects what the index of one segment holds, and writes it.
 ///
-/// Of the largest segment that takes some 18 MB: 8 in which rows and hashes wait to be sorted, 12 of what was sorted
+/// Of the largest segment that takes some 23 MB: 8 in which rows and hashes wait to be sorted, 12 of what was sorted
 /// (3 bytes for each row of a user; 12 if each is another's, of which those beyond wait in a file), and what will be
-/// written. Of what anybody may send, the types, hours, days and names of attributes are bounded; beyond, an index
+/// written. 5 of facets. Of what anybody may send, the types, hours, days, names of attributes and texts of facets are bounded; beyond, an index
 /// doesn't keep them ([`IndexError::NotKept`]).
 pub struct Builder {
     tally: Tally,
@@ -93,6 +93,8 @@ impl Builder {
             }
             tail.attributes = section(|put| tally.attributes.encode(put), &mut out)?;
         }
+        tail.texts = section(|put| tally.facets.encode_texts(put), &mut out)?;
+        tail.facets = section(|put| tally.facets.encode_days(put), &mut out)?;
         // They take most, so nothing else is kept meanwhile.
         drop(tally);
         let users = self.users;

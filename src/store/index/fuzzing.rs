@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd;
 use super::layout::{Out, Piece, Tail};
 use super::sketch::Sketch;
 use super::users::{decode_page, pages};
-use super::{Builder, Index, Of, Summary, hash_of_user};
+use super::{Builder, Facet, Index, Of, Summary, hash_of_user};
 use crate::model::record::{Event, UserPatch};
 use crate::model::{AccountId, Change, Date, Record, Via};
 use crate::store::codec::Input;
@@ -18,7 +18,7 @@ const ACCOUNT: AccountId = AccountId(7);
 const OF: Of = Of { bytes: 5, crc: 6 };
 
 /// Sections of a tail, and behind them the blocks of users, for which there are pages made.
-const BLOCKS: u8 = 7;
+const BLOCKS: u8 = 9;
 
 /// Takes bytes for a tail, and for what [`sections`] makes of an index.
 pub(crate) fn index(bytes: &[u8]) {
@@ -59,6 +59,9 @@ fn ask(index: &Index) {
         let _ = index.distinct(kind, -90..90, true, &mut |users, _| one.merge(users));
         let _ = one.estimate();
     }
+    for days in [all.clone(), 0..5] {
+        let _ = index.facets(&Facet::ALL, &days, &mut |_, _, _| {});
+    }
     let _ = index.rows_by_group(None);
     let _ = index.attributes(&mut |_| {});
     let users = ["a", "b", "c"].map(|id| hash_of_user(ACCOUNT, id));
@@ -92,12 +95,24 @@ fn written(bytes: &[u8]) -> (Vec<u8>, Summary) {
         let key = pieces.last().map_or(key, |before| before.key.saturating_add(key));
         pieces.push(out.piece(key, body).expect("memory takes it"));
     }
-    let [kinds, counts, sketches, stretches, groups, attributes, mut users, blocks] = sections;
+    let [kinds, counts, sketches, stretches, groups, attributes, texts, facets, mut users, blocks] =
+        sections;
     if let Some(blocks) = blocks {
         let page = |(key, page): (u64, Vec<u8>)| out.piece(key, &page).expect("memory takes it");
         users = Some(pages(&blocks).map(page).collect());
     }
-    let tail = Tail { rows: 9, kinds, counts, sketches, stretches, groups, attributes, users };
+    let tail = Tail {
+        rows: 9,
+        kinds,
+        counts,
+        sketches,
+        stretches,
+        groups,
+        attributes,
+        users,
+        texts,
+        facets,
+    };
     out.finish(&tail.encode(OF)).expect("memory takes it")
 }
 
@@ -115,7 +130,18 @@ fn sections(file: &[u8], summary: &Summary) -> Vec<u8> {
         out.extend(length);
         out.extend_from_slice(body);
     };
-    let Tail { rows: _, kinds, counts, sketches, stretches, groups, attributes, users } = &tail;
+    let Tail {
+        rows: _,
+        kinds,
+        counts,
+        sketches,
+        stretches,
+        groups,
+        attributes,
+        users,
+        texts,
+        facets,
+    } = &tail;
     let mut of = |section: u8, pieces: &[Piece]| {
         let mut before = 0;
         for piece in pieces {
@@ -124,6 +150,9 @@ fn sections(file: &[u8], summary: &Summary) -> Vec<u8> {
         }
     };
     for (section, pieces) in (0..).zip([kinds, counts, sketches, stretches, groups, attributes]) {
+        of(section, pieces.as_deref().unwrap_or_default());
+    }
+    for (section, pieces) in (6..).zip([texts, facets]) {
         of(section, pieces.as_deref().unwrap_or_default());
     }
     for page in users.iter().flatten() {
@@ -139,8 +168,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         let mut builder = Builder::new(ACCOUNT);
         for n in 0..rows {
             let (id, attributes) =
-                (format!("u{}", n % 90), format!(r#"{{"n":{n},"o":{{"p":[]}}}}"#));
-            let visitor = format!(r#"{{"visitor":"{n}","bot":{}}}"#, n % 5 == 1);
+                (format!("u{}", n % 90), format!(r#"{{"n":{n},"o":{{"p":[]}},"page":"/{n}"}}"#));
+            let visitor = format!(r#"{{"os":"a","visitor":"{n}","bot":{}}}"#, n % 5 == 1);
             let (account, via, context) = (ACCOUNT, Via::Public, Some(visitor.as_str()));
             let change = if n % 4 == 2 {
                 Change::User(UserPatch { account, via, id: &id, patch: &attributes, context })
@@ -187,7 +216,11 @@ mod tests {
             let all = i64::MIN..i64::MAX;
             index.counts(None, all.clone(), &mut |_, _, _| counted += 1).expect("kept");
             index.sketches(None, all, true, &mut |_, _, _, _| sketched += 1).expect("kept");
-            assert!(counted > 0 && sketched > 0);
+            let mut listed = 0;
+            index
+                .facets(&Facet::ALL, &(i64::MIN..i64::MAX), &mut |_, _, _| listed += 1)
+                .expect("kept");
+            assert!(counted > 0 && sketched > 0 && listed > 0);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
 
 use super::tally::Tally;
-use super::{Attribute, IndexError, Sketch, VisitCounts, VisitSketches};
+use super::{Attribute, Facet, IndexError, Sketch, VisitCounts, VisitFacets, VisitSketches};
 use crate::model::{AccountId, Record, Seq};
 
 /// What an index has, of the records of one account in the hot end, in memory. Whoever has it holds a lock while
@@ -123,6 +123,19 @@ impl Hot {
         visit: &mut dyn FnMut(&Sketch, &Sketch),
     ) -> Result<(), IndexError> {
         self.sketches(kind, days, with_nobodys, &mut |_, _, users, visitors| visit(users, visitors))
+    }
+
+    /// As [`Index::facets`](super::Index::facets).
+    ///
+    /// # Errors
+    /// [`IndexError::NotKept`].
+    pub fn facets(
+        &self,
+        facets: &[Facet],
+        days: &Range<i64>,
+        visit: VisitFacets<'_>,
+    ) -> Result<(), IndexError> {
+        self.tally.facets.visit(facets, days, visit)
     }
 
     /// The `seq` of the records of the user with this [`hash_of_user`](super::hash_of_user), newest first, until

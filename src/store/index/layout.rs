@@ -4,7 +4,7 @@
 //! ```text
 //! "trly idx"                       8 bytes
 //! pieces                           as the tail lists them, without gaps; blocks of users too (see `users`)
-//! tail                             format · the segment's length · its CRC-32 · rows · seven sections
+//! tail                             format · the segment's length · its CRC-32 · rows · nine sections
 //! ```
 //! A section of the tail is 0 if it isn't kept, else the number of its pieces plus 1, and for each its key (what
 //! it is found by, less that of the one before), its offset, its length and its CRC-32.
@@ -59,19 +59,45 @@ pub(super) struct Tail {
     pub stretches: Section,
     pub groups: Section,
     pub attributes: Section,
+    /// By facet.
+    pub texts: Section,
+    /// By facet and day.
+    pub facets: Section,
     /// By the hash of the first user.
     pub users: Section,
 }
 
 impl Tail {
-    fn sections(&self) -> [&Section; 7] {
-        let Tail { rows: _, kinds, counts, sketches, stretches, groups, attributes, users } = self;
-        [kinds, counts, sketches, stretches, groups, attributes, users]
+    fn sections(&self) -> [&Section; 9] {
+        let Tail {
+            rows: _,
+            kinds,
+            counts,
+            sketches,
+            stretches,
+            groups,
+            attributes,
+            users,
+            texts,
+            facets,
+        } = self;
+        [kinds, counts, sketches, stretches, groups, attributes, texts, facets, users]
     }
 
-    fn sections_mut(&mut self) -> [&mut Section; 7] {
-        let Tail { rows: _, kinds, counts, sketches, stretches, groups, attributes, users } = self;
-        [kinds, counts, sketches, stretches, groups, attributes, users]
+    fn sections_mut(&mut self) -> [&mut Section; 9] {
+        let Tail {
+            rows: _,
+            kinds,
+            counts,
+            sketches,
+            stretches,
+            groups,
+            attributes,
+            users,
+            texts,
+            facets,
+        } = self;
+        [kinds, counts, sketches, stretches, groups, attributes, texts, facets, users]
     }
 
     pub fn encode(&self, of: Of) -> Vec<u8> {

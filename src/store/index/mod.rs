@@ -18,6 +18,10 @@
 //! | types by row group, types, attributes, pages, tail | 0.01 |
 //! | all | 1.41, which is 7.6 % of the segment |
 //!
+//! What facets take is up to how many pages there are: of ten million events with contexts over two years, most of them views
+//! of 600 pages, in 14 segments, 0.30 bytes an event, 0.9 % of the segments. Beyond 4 MB while they are collected, the
+//! facet that takes most isn't kept.
+//!
 //! Of 4 million it is 1.37, of a million 1.47. A thread collects and writes 3.3 million events a second, 2.2 million
 //! if each has a context, in some 18 MB. Of 4 million, the counts of all hours and types are read in 0.3 ms, the
 //! sketches of all days in 0.8 ms and the distinct users of all of them in 0.8 ms, the rows of one user in 8 µs,
@@ -32,6 +36,7 @@ mod attributes;
 mod builder;
 mod circumstances;
 mod counts;
+mod facets;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod groups;
@@ -48,6 +53,7 @@ mod users;
 
 pub use builder::Builder;
 pub use circumstances::Circumstances;
+pub use facets::{Facet, TEXT_BYTES_MAX, VisitFacets};
 pub use hashes::{hash_of_user, hash_of_visitor};
 pub use hot::Hot;
 pub use reader::Index;
@@ -56,7 +62,7 @@ pub use sketch::Sketch;
 use std::io;
 
 /// The format that is written. An index of another one is [`IndexError::Unfit`]: it is built anew.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Milliseconds of an hour (of UTC), by which events are counted. Hours are numbered from 1970 on.
 pub const HOUR_MILLIS: i64 = 3_600_000;

@@ -8,8 +8,8 @@ use super::layout::{Piece, Section, Source, Tail, may_hold};
 use super::sketches::STRETCH_DAYS;
 use super::users::{Head, decode_heads, decode_page, decode_rows, skip_rows};
 use super::{
-    Attribute, Count, IndexError, Of, Row, Sketch, Summary, VisitCounts, VisitSketches, attributes,
-    counts, groups, kinds, sketches,
+    Attribute, Count, Facet, IndexError, Of, Row, Sketch, Summary, VisitCounts, VisitFacets,
+    VisitSketches, attributes, counts, groups, kinds, sketches,
 };
 use crate::store::codec::{Input, Malformed};
 
@@ -149,6 +149,58 @@ impl Index {
         for rest in [start..from, to..end] {
             if !rest.is_empty() {
                 self.sketches(kind, rest, with_nobodys, &mut show)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many events there are in these days with each text of some facets. No text comes twice.
+    ///
+    /// # Errors
+    /// [`IndexError`]; nothing was shown then.
+    pub fn facets(
+        &self,
+        facets: &[Facet],
+        days: &Range<i64>,
+        visit: VisitFacets<'_>,
+    ) -> Result<(), IndexError> {
+        use super::facets as stored;
+        const WHY: &str = "there are no texts of facets";
+        let malformed = self.source.malformed();
+        let Some((first, texts)) = kept(&self.tail.texts, WHY)?.split_first() else {
+            return Err(self.source.damaged("its texts have no beginning"));
+        };
+        let head = stored::decode_head(&self.source.read(first)?).map_err(&malformed)?;
+        if !facets.iter().all(|facet| head.keeps(*facet)) {
+            return Err(stored::TOO_MANY);
+        }
+        let is_all = days.start <= head.days.start && head.days.end <= days.end;
+        let mut bytes = Vec::new();
+        for facet in facets {
+            let pieces = texts.iter().filter(|piece| stored::is_of(piece.key, *facet));
+            let read: Result<Vec<_>, _> = pieces.map(|piece| self.source.read(piece)).collect();
+            bytes.push(read?);
+        }
+        let mut all = Vec::new();
+        for (facet, bytes) in facets.iter().zip(&bytes) {
+            let mut texts = Vec::new();
+            for bytes in bytes {
+                stored::decode_texts(bytes, *facet, &mut texts).map_err(&malformed)?;
+            }
+            if !is_all {
+                texts.iter_mut().for_each(|(_, count)| *count = Count::default());
+                let pieces = kept(&self.tail.facets, WHY)?;
+                self.each_of(pieces, Some(*facet as u32), days, &mut |bytes| {
+                    stored::decode_days(bytes, *facet, days, &mut texts)
+                })?;
+            }
+            all.push((*facet, texts));
+        }
+        for (facet, texts) in all {
+            for (text, count) in texts {
+                if count != Count::default() {
+                    visit(facet, text, count);
+                }
             }
         }
         Ok(())
@@ -381,7 +433,18 @@ fn rows_in(block: &Piece, bytes: &[u8], user: u64) -> Result<Vec<Vec<(u32, bool)
 #[cfg(test)]
 impl Index {
     pub(super) fn print_sizes(&self, rows: f64) {
-        let Tail { kinds, counts, sketches, stretches, groups, attributes, users, .. } = &self.tail;
+        let Tail {
+            kinds,
+            counts,
+            sketches,
+            stretches,
+            groups,
+            attributes,
+            users,
+            texts,
+            facets,
+            ..
+        } = &self.tail;
         let mut all = 0;
         for (name, section) in [
             ("types", kinds),
@@ -391,6 +454,8 @@ impl Index {
             ("row groups", groups),
             ("attributes", attributes),
             ("pages of users", users),
+            ("texts of facets", texts),
+            ("facets of days", facets),
         ] {
             let bytes: u64 = section.iter().flatten().map(|piece| piece.bytes).sum();
             all += bytes;

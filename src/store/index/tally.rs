@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::attributes::Attributes;
 use super::circumstances::Circumstances;
 use super::counts::Counts;
+use super::facets::Facets;
 use super::hashes::{Recent, hash_of_user, hash_of_visitor};
 use super::layout::number;
 use super::sketches::{Sketches, Which};
@@ -21,6 +22,7 @@ pub(super) struct Tally {
     pub counts: Counts,
     pub sketches: Sketches,
     pub attributes: Attributes,
+    pub facets: Facets,
     users: Recent,
     visitors: Recent,
 }
@@ -42,6 +44,7 @@ impl Tally {
             counts: Counts::default(),
             sketches: Sketches::default(),
             attributes: Attributes::default(),
+            facets: Facets::default(),
             users: Recent::default(),
             visitors: Recent::default(),
         }
@@ -62,11 +65,12 @@ impl Tally {
         };
         let user = event.user_id.map(&mut hash_of);
         let kind = self.kinds.number(event.kind);
+        let of = event.context.map(Circumstances::of).unwrap_or_default();
+        let (hour, day) =
+            [HOUR_MILLIS, DAY_MILLIS].map(|each| number(event.date.millis(), each)).into();
+        self.facets.add(event.attributes, event.context, day, of.nobodys);
         if let Some(kind) = kind {
-            let of = event.context.map(Circumstances::of).unwrap_or_default();
             self.kinds.count(kind, of.nobodys);
-            let (hour, day) =
-                [HOUR_MILLIS, DAY_MILLIS].map(|each| number(event.date.millis(), each)).into();
             self.counts.add(kind, hour, of.nobodys);
             let (users, visitors) = if of.nobodys {
                 (Which::NobodysUsers, Which::NobodysVisitors)
@@ -91,6 +95,7 @@ impl Tally {
             + self.counts.len() * 24
             + self.sketches.memory()
             + self.attributes.memory()
+            + self.facets.memory()
             + self.users.memory()
             + self.visitors.memory()
     }
@@ -99,6 +104,7 @@ impl Tally {
     pub fn settle(&mut self) {
         self.counts.settle();
         self.sketches.settle();
+        self.facets.settle();
     }
 }
 

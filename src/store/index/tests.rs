@@ -70,11 +70,15 @@ fn any_rows() -> impl Strategy<Value = Vec<Made>> {
         ),
         Just(r#"{"c.d":"\"}","c":"no","a\nb":-1.5e7,"":false}"#.to_owned()),
         "[a-c]{1,2}".prop_map(|name| format!(r#"{{"b":[],"{name}{name}":{{}},"a":1}}"#)),
+        "[a-c]".prop_map(|page| format!(r#"{{"page":"/{page}","referrer":"\u0061{page}"}}"#)),
     ];
     let context = prop_oneof![
         Just(None),
-        "[a-f]{1,2}".prop_map(|visitor| Some(format!(r#"{{"page":"/","visitor":"{visitor}"}}"#))),
-        "[a-f]".prop_map(|visitor| Some(format!(r#"{{"visitor":"{visitor}","bot":true}}"#))),
+        "[a-f]{1,2}".prop_map(|visitor| Some(format!(
+            r#"{{"page":"/","os":"{visitor}","visitor":"{visitor}"}}"#
+        ))),
+        "[a-f]"
+            .prop_map(|visitor| Some(format!(r#"{{"os":"a","visitor":"{visitor}","bot":true}}"#))),
         Just(Some(r#"{"prefetch":true}"#.to_owned())),
     ];
     let row = (kind, user, date, attributes, context, proptest::bool::weighted(0.1)).prop_map(
@@ -185,6 +189,40 @@ fn naive_counts(rows: &[Made], kind: Option<&str>, hours: &Range<i64>) -> Counte
     all
 }
 
+type Listed = BTreeMap<(&'static str, String), Count>;
+
+fn listed(ask: impl FnOnce(VisitFacets<'_>) -> Result<(), IndexError>) -> Listed {
+    let mut all = Listed::new();
+    let visited = ask(&mut |facet, text, count| {
+        assert_eq!(all.insert((facet.name(), text.to_owned()), count), None, "none comes twice");
+    });
+    visited.expect("it can be asked");
+    all
+}
+
+fn naive_facets(rows: &[Made], facets: &[Facet], days: &Range<i64>) -> Listed {
+    let mut all = Listed::new();
+    let read = |text: Option<&str>| -> Value {
+        text.map_or(Value::Null, |text| serde_json::from_str(text).expect("JSON"))
+    };
+    for row in rows.iter().filter(|row| row.kind.is_some()) {
+        let (attributes, context) = (read(Some(&row.attributes)), read(row.context.as_deref()));
+        for facet in facets {
+            let value = match facet.name().strip_prefix("context:") {
+                Some(name) => &context[name],
+                None => &attributes[facet.name()],
+            };
+            if let Some(text) = value.as_str().filter(|text| !text.is_empty())
+                && days.contains(&row.date.div_euclid(DAY_MILLIS))
+            {
+                let count = all.entry((facet.name(), text.to_owned())).or_default();
+                if row.is_nobodys() { count.nobodys += 1 } else { count.people += 1 }
+            }
+        }
+    }
+    all
+}
+
 fn naive_sketches(
     rows: &[Made],
     kind: Option<&str>,
@@ -286,6 +324,13 @@ proptest! {
             });
             asked.expect("kept");
             prop_assert_eq!(distinct.map(|of| of.estimate()), all.map(|of| of.estimate()));
+        }
+        for days in [from / 24..to / 24, -200_000..2, i64::MIN..i64::MAX] {
+            for facets in [&Facet::ALL[..], &[Facet::Os]] {
+                let naive = naive_facets(&rows, facets, &days);
+                prop_assert_eq!(&listed(|visit| index.facets(facets, &days, visit)), &naive);
+                prop_assert_eq!(&listed(|visit| hot.facets(facets, &days, visit)), &naive);
+            }
         }
         let naive = naive_attributes(&rows);
         prop_assert_eq!(&attributes(|visit| index.attributes(visit)), &naive);
@@ -412,6 +457,9 @@ fn each_flipped_byte_is_found() {
         index.counts(None, 0..i64::MAX, &mut |_, _, _| {})?;
         index.sketches(None, 0..i64::MAX, true, &mut |_, _, _, _| {})?;
         index.distinct(None, i64::MIN..i64::MAX, true, &mut |_, _| {})?;
+        for days in [0..1, i64::MIN..i64::MAX] {
+            index.facets(&Facet::ALL, &days, &mut |_, _, _| {})?;
+        }
         index.rows_by_group(None)?;
         index.attributes(&mut |_| {})?;
         index.events_of(
@@ -497,6 +545,68 @@ fn what_is_beyond_the_bounds_is_not_kept_and_said_to_be_so() {
     asked.expect("kept");
     let of = |kind: &str, values| (Some(kind.to_owned()), values);
     assert_eq!(more, [of("k", [0, 5, 0, 0, 0, 0]), of("l", [1, 0, 0, 0, 0, 0])]);
+}
+
+/// More counts than wait at a time, of days in any order: each is there once all the same.
+#[test]
+fn facets_of_many_days_and_texts() {
+    let mut rows = Vec::new();
+    for n in 0..90_000_u64 {
+        let random = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
+        rows.push(Made {
+            kind: Some("k".to_owned()),
+            user: None,
+            date: (random % 40) as i64 * DAY_MILLIS,
+            attributes: format!(r#"{{"page":"/{}"}}"#, (random >> 8) % 3_000),
+            context: (n % 7 == 0).then(|| r#"{"device":"phone","bot":true}"#.to_owned()),
+            ends_group: false,
+        });
+    }
+    let (bytes, summary) = built(&rows);
+    let scene = Scene::of(&bytes, summary);
+    let index = scene.open().expect("it was just written");
+    let hot = hot(&rows);
+    for days in [7..8, 0..39, 5..90, 0..40, 40..41] {
+        let naive = naive_facets(&rows, &Facet::ALL, &days);
+        assert_eq!(listed(|visit| index.facets(&Facet::ALL, &days, visit)), naive, "{days:?}");
+        assert_eq!(listed(|visit| hot.facets(&Facet::ALL, &days, visit)), naive, "{days:?}");
+    }
+}
+
+/// Where a facet has too many texts, it alone isn't kept, and memory stays within its bound.
+#[test]
+fn a_facet_of_too_many_texts_is_not_kept_and_others_are() {
+    let long = "x".repeat(900);
+    let row = |n: u32| Made {
+        kind: Some("k".to_owned()),
+        user: None,
+        date: 0,
+        attributes: format!(r#"{{"page":"/{n}{long}","referrer":"r"}}"#),
+        context: Some(r#"{"os":"Linux"}"#.to_owned()),
+        ends_group: false,
+    };
+    let (mut builder, mut most) = (Builder::new(ACCOUNT), 0);
+    let mut hot = Hot::new(ACCOUNT);
+    for n in 0..20_000 {
+        builder.put(&row(n).record());
+        hot.put(u64::from(n) + 1, &row(n).record());
+        most = most.max(builder.memory());
+    }
+    assert!(most < 8 * 1024 * 1024, "{most}");
+    let (bytes, summary) = builder.finish(OF, Vec::new()).expect("memory takes it");
+    let scene = Scene::of(&bytes, summary);
+    let index = scene.open().expect("it was just written");
+    let others = [Facet::Referrer, Facet::Os];
+    let listed_of = listed(|visit| index.facets(&others, &(0..1), visit));
+    assert!(listed_of.len() == 2 && listed_of.values().all(|count| count.people == 20_000));
+    assert_eq!(listed(|visit| hot.facets(&others, &(0..1), visit)), listed_of);
+    for facets in [&[Facet::Page][..], &Facet::ALL] {
+        let mut unshown = |_: Facet, _: &str, _: Count| panic!("nothing is shown");
+        let asked = index.facets(facets, &(0..1), &mut unshown);
+        assert!(matches!(asked, Err(IndexError::NotKept(_))));
+        let asked = hot.facets(facets, &(0..1), &mut unshown);
+        assert!(matches!(asked, Err(IndexError::NotKept(_))));
+    }
 }
 
 #[path = "../../../benches/generator/mod.rs"]

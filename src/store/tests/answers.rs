@@ -10,6 +10,7 @@ use super::*;
 use crate::context;
 use crate::model::erasure::{Digest, Scope};
 use crate::model::{DataType, Erasures};
+use crate::store::index::Facet;
 
 const DATES: [(Option<i64>, Option<i64>); 4] = [
     (None, None),
@@ -32,8 +33,40 @@ pub(super) fn assert_answers(store: &Store, account: AccountId, said: &[(Seq, Sa
             assert_sketches(store, account, &said, kind, from, to);
         }
     }
+    for (from, to) in DATES {
+        assert_facets(store, account, &said, from, to);
+    }
     assert_event_counts(store, account, &said);
     assert_attributes(store, account, &said);
+}
+
+fn assert_facets(
+    store: &Store,
+    account: AccountId,
+    said: &[&Said],
+    from: Option<i64>,
+    to: Option<i64>,
+) {
+    let mut expected: BTreeMap<(&str, String), Count> = BTreeMap::new();
+    let events = said.iter().filter(|said| said.kind.is_some());
+    for said in events.filter(|said| overlaps(said.date, from, to, DAY_MILLIS)) {
+        let mut add = |facet: Facet, text: &str| {
+            let count = expected.entry((facet.name(), text.to_owned())).or_default();
+            *if is_nobodys(said) { &mut count.nobodys } else { &mut count.people } += 1;
+        };
+        Facet::of_attributes(&said.text, &mut add);
+        said.context.as_deref().inspect(|context| Facet::of_context(context, &mut add));
+    }
+    let mut found: BTreeMap<(&str, String), Count> = BTreeMap::new();
+    let (from, to) = (from.map(Date::from_millis), to.map(Date::from_millis));
+    let missing = answers(store)
+        .facets(account, &Facet::ALL, from, to, &mut |facet, text, count| {
+            let sum = found.entry((facet.name(), text.to_owned())).or_default();
+            sum.people += count.people;
+            sum.nobodys += count.nobodys;
+        })
+        .unwrap();
+    assert_eq!((found, missing), (expected, Missing::default()), "{from:?} {to:?}");
 }
 
 /// Whether an event is in an interval that overlaps.
@@ -475,6 +508,7 @@ fn ask(from: &Answers<'_>, number: usize) -> Result<(), Error> {
         1 => from.sketches(account, kind, None, None, false, &mut |_, _, _, _| {}).map(drop),
         2 => from.distinct(account, kind, None, None, false, &mut |_, _| {}).map(drop),
         3 => from.event_counts(account, &["one"]).map(drop),
+        4 => from.facets(account, &Facet::ALL, None, None, &mut |_, _, _| {}).map(drop),
         _ => from.attribute_statistics(account).map(drop),
     }
 }
@@ -490,7 +524,7 @@ fn what_is_read_instead_of_an_index_has_a_bound_and_an_end() {
     let ask_within = |rows_max, stop: &dyn Fn() -> bool, number| {
         ask(&Answers { store: &store, stop: &Stop::new(rows_max, stop) }, number)
     };
-    let check = |place: &str, rows: [u64; 5]| {
+    let check = |place: &str, rows: [u64; 6]| {
         for (number, rows) in rows.into_iter().enumerate() {
             let place = format!("{place}, question {number}");
             let refused = ask_within(rows - 1, &|| false, number);
@@ -513,24 +547,24 @@ fn what_is_read_instead_of_an_index_has_a_bound_and_an_end() {
             }
         }
     };
-    for number in 0..5 {
+    for number in 0..6 {
         ask_within(0, &|| false, number).expect("what is known of the hot end is enough");
     }
     store.fill_newest();
-    check("of the hot end that takes too much memory", [5; 5]);
+    check("of the hot end that takes too much memory", [5; 6]);
     store.compact(Urgency::Now, Date::from_millis(9), &Pace { go_on: &|| true }).unwrap();
-    for number in 0..5 {
+    for number in 0..6 {
         ask_within(0, &|| false, number).expect("there is an index");
     }
     let all = Scope::Expired { before: Date::from_millis(8) };
     let before = store.last_seq();
     writer.submit_and_wait(vec![Draft::event_erasure(ACCOUNT, all, Date::from_millis(9))]).unwrap();
     assert_eq!(store.last_seq(), before + 1);
-    check("of what waits to be erased", [3, 3, 3, 4, 4]);
+    check("of what waits to be erased", [3, 3, 3, 4, 4, 4]);
     for sealed in store.tiers.view().of(ACCOUNT) {
         sealed.set_index(None);
     }
-    check("of what has no index", [4; 5]);
+    check("of what has no index", [4; 6]);
 }
 
 /// However few records they are, names of attributes don't take more memory than what is known of the hot end may.

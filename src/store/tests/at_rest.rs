@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::model::EventFilter;
 use crate::model::erasure::{Digest, Scope};
+use crate::model::{EventFilter, People, PersonChange, PersonId, TokenHash};
 use crate::store::log::Selection;
 
 /// Milliseconds from one date to the next: a few hours have several.
@@ -33,6 +33,7 @@ pub(super) struct Model {
     pub log: BTreeMap<Seq, Said>,
     /// Under which keys something was stored, and where.
     keys: BTreeMap<u64, Receipt>,
+    people: People,
     last: Seq,
 }
 
@@ -127,6 +128,7 @@ fn read_in_pages(
 }
 
 fn assert_reads(store: &Store, model: &Model) {
+    assert_eq!(*store.people(), model.people);
     let expected: Vec<_> = model.log.iter().map(|(seq, said)| (*seq, said.clone())).collect();
     let last = model.last;
     for range in [1..=Seq::MAX, 1..=last / 2, last / 3..=last / 2, last / 2..=Seq::MAX] {
@@ -307,12 +309,24 @@ pub(super) const OTHER: AccountId = AccountId(2);
 /// One thing that may happen to a store.
 #[derive(Clone, Debug)]
 enum Happening {
-    Track { count: usize, seed: u64 },
+    Track {
+        count: usize,
+        seed: u64,
+    },
     Seal,
     Keep,
     EraseUser(u8),
-    EraseEvents { kind: Option<u8>, user: Option<u8>, from: Option<i64>, to: Option<i64> },
+    EraseEvents {
+        kind: Option<u8>,
+        user: Option<u8>,
+        from: Option<i64>,
+        to: Option<i64>,
+    },
     Expire(i64),
+    /// Somebody is made, signs in, sees more or less; a link is made, or used.
+    People(u64),
+    /// An account has another token or zone.
+    Account(u64),
     Reopen,
     Rebuild,
     Reindex,
@@ -342,6 +356,8 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         )
             .prop_map(|(kind, user, from, to)| Happening::EraseEvents { kind, user, from, to }),
         1 => (0_i64..500).prop_map(|n| Happening::Expire(n * UNIT)),
+        3 => any::<u64>().prop_map(Happening::People),
+        1 => any::<u64>().prop_map(Happening::Account),
         1 => Just(Happening::Reopen),
         1 => Just(Happening::Rebuild),
         1 => Just(Happening::Reindex),
@@ -420,8 +436,8 @@ impl Whole {
             let context = match next(8) {
                 0..4 => None,
                 4 => Some(format!(r#"{{"visitor":{}}}"#, next(9))),
-                5 => Some(format!(r#"{{"visitor":"v{}","bot":true}}"#, next(9))),
-                _ => Some(format!(r#"{{"visitor":"v{}"}}"#, next(9))),
+                5 => Some(format!(r#"{{"os":"x","visitor":"v{}","bot":true}}"#, next(9))),
+                _ => Some(format!(r#"{{"page":"/{0}","visitor":"v{0}"}}"#, next(9))),
             };
             let event = Event {
                 account,
@@ -454,6 +470,53 @@ impl Whole {
             }
         };
         self.model.log.extend((first..).zip(said));
+    }
+
+    /// Changes people a few times. What can't be is refused, and what comes with it.
+    fn change_people(&mut self, seed: u64) {
+        for n in 0..4 + seed % 8 {
+            let seed = seed.wrapping_add(n).wrapping_mul(6_364_136_223_846_793_005) >> 17;
+            let people = &self.model.people;
+            let some = people.list().get(seed as usize % 5).map(|person| person.id);
+            let person = some.unwrap_or(PersonId(3));
+            let account = if seed.is_multiple_of(3) { ACCOUNT } else { OTHER };
+            let hash = TokenHash([seed as u8 % 7; 32]);
+            let (email, password) = (format!("p{}@b", seed % 5), "$argon2id$x");
+            let email = email.as_str();
+            let change = match seed / 64 % 12 {
+                0 | 1 => PersonChange::Made { email, password, account },
+                2 => PersonChange::EmailSet { person, email },
+                3 => PersonChange::PasswordSet { person, password },
+                4 => PersonChange::Joined { person, account },
+                5 => PersonChange::Left { person, account },
+                6 | 7 => PersonChange::SessionBegun { person, hash, label: "Firefox" },
+                8 => PersonChange::SessionEnded { hash },
+                9 => PersonChange::SessionsEnded { person, but: Some(hash) },
+                10 => PersonChange::LinkMade { hash, account, by_operator: true },
+                _ => PersonChange::LinkUsed { hash },
+            };
+            // A few come as late as ends a link, or a session.
+            let at = Date::from_millis(NOW.millis() + (seed % 40) as i64 * 86_400_000);
+            let also = PersonChange::LinkMade {
+                hash: TokenHash([n as u8 + 100; 32]),
+                account,
+                by_operator: false,
+            };
+            let mut model = self.model.people.clone();
+            let drafts = vec![Draft::person(also, at), Draft::person(change, at)];
+            let next = self.model.last + 1;
+            let refused =
+                model.apply(next, at, also).and_then(|_| model.apply(next + 1, at, change)).err();
+            let outcome = self.writer.as_ref().unwrap().submit_and_wait(drafts);
+            match refused {
+                Some(refusal) => assert_eq!(outcome, Err(Refusal::Person(refusal))),
+                None => {
+                    assert_eq!(outcome, Ok(Receipt { first_seq: next, count: 2 }));
+                    (self.model.people, self.model.last) = (model, next + 1);
+                }
+            }
+            assert_eq!(*self.store().people(), self.model.people);
+        }
     }
 
     /// Spoils an index, if there is one.
@@ -518,6 +581,20 @@ impl Whole {
                     let is_older = said.date.min(said.came) < *before;
                     !(said.account == OTHER && said.kind.is_some() && is_older)
                 });
+            }
+            Happening::People(seed) => self.change_people(*seed),
+            Happening::Account(seed) => {
+                let token = Some(ApiToken(seed.to_be_bytes().repeat(2).try_into().unwrap()));
+                let until = Some(NOW).filter(|_| seed % 3 > 0);
+                let zone = Some("Europe/Zurich").filter(|_| seed % 2 > 0);
+                self.submit(vec![
+                    Draft::rotation(OTHER, token, None, until, NOW),
+                    Draft::zone(OTHER, zone, NOW),
+                ]);
+                let accounts = self.store().accounts();
+                let account = accounts.get(OTHER).unwrap();
+                assert_eq!((Some(account.api_token), account.zone.as_deref()), (token, zone));
+                assert_eq!(account.old_token.map(|(_, until)| until), until);
             }
             Happening::Reopen => {
                 drop(self.writer.take());
