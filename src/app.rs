@@ -13,12 +13,14 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::api::{Api, Rooms};
 use crate::asking::Desk;
+use crate::auth::attempts::Attempts;
 use crate::calls::Figures;
 use crate::clock;
 use crate::commands::{self, Context, Failure, Imports};
 use crate::config::Config;
 use crate::control;
 use crate::door::Door;
+use crate::front::Front;
 use crate::http::limits::{CONNECTIONS_DEFAULT_MAX, DESCRIPTORS_APART, STOP_WITHIN};
 use crate::http::{self, Limits, Running, Server};
 use crate::jobs::{CLOSE_WITHIN, Jobs};
@@ -27,6 +29,7 @@ use crate::public_url::{PublicUrl, Whereabouts};
 use crate::refused::{Refused, Saver};
 use crate::store::{self, Directory, Store, Writer};
 use crate::ticker::Ticker;
+use crate::web::{self, Web};
 
 /// How long stopping may take: what is under way is answered and on disk long before, unless the
 /// disk hangs.
@@ -121,6 +124,7 @@ pub struct App {
     opened: Opened,
     jobs: Arc<Jobs>,
     exports: Arc<Jobs>,
+    passwords: Arc<Jobs>,
     running: Running,
     stopping: Arc<AtomicBool>,
     keeper: Keeper,
@@ -164,6 +168,20 @@ impl App {
         let door = Arc::new(Door::new(config.trust_proxy.clone(), config.rate));
         let desk = Desk { jobs: Arc::clone(&jobs), stopping: Arc::clone(&stopping) };
         let figures = Arc::new(Figures::default());
+        let passwords = Arc::new(Jobs::start_passwords().map_err(Error::Thread)?);
+        let web = Web::new(web::Rooms {
+            store: Arc::clone(&opened.store),
+            writer: Arc::clone(&opened.writer),
+            desk: desk.clone(),
+            passwords: Desk { jobs: Arc::clone(&passwords), stopping: Arc::clone(&stopping) },
+            exports: Arc::clone(&exports),
+            refused: Arc::clone(&opened.refused),
+            figures: Arc::clone(&figures),
+            door: Arc::clone(&door),
+            attempts: Attempts::new(),
+            public_url: config.public_url.clone(),
+            address: server.local_addr(),
+        });
         let api = Api::new(Rooms {
             store: Arc::clone(&opened.store),
             writer: Arc::clone(&opened.writer),
@@ -175,7 +193,9 @@ impl App {
             transport: server.figures(),
         });
         let address = server.local_addr();
-        let running = server.start(config.workers, transport_limits(config), Arc::new(api))?;
+        let base = config.public_url.as_ref().map_or("", PublicUrl::base).to_owned();
+        let front = Arc::new(Front { api: Arc::new(api), web, base });
+        let running = server.start(config.workers, transport_limits(config), front)?;
         // Whoever reads this may be gone; that is no reason not to serve.
         let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
         log::info!("listening on http://{address}, data in {}", config.data.display());
@@ -183,7 +203,7 @@ impl App {
         let saver = Saver::start(&opened.refused).map_err(Error::Thread)?;
         let tend = move || door.tend(clock::now());
         let tending = Ticker::start("door", TEND_EVERY, tend).map_err(Error::Thread)?;
-        Ok(App { opened, jobs, exports, running, stopping, keeper, saver, tending })
+        Ok(App { opened, jobs, exports, passwords, running, stopping, keeper, saver, tending })
     }
 
     /// Calls `tell` with the reason when it can't go on, as on a full disk: it is to be stopped then.
@@ -197,7 +217,7 @@ impl App {
     /// # Errors
     /// [`Error::Stuck`] after [`STOP_MAX`].
     pub fn stop(self) -> Result<(), Error> {
-        let App { opened, jobs, exports, running, stopping, keeper, saver, tending } =
+        let App { opened, jobs, exports, passwords, running, stopping, keeper, saver, tending } =
             self;
         stopping.store(true, SeqCst);
         let began = Instant::now();
@@ -209,11 +229,12 @@ impl App {
             // They break off at the next row group or record. Where other programs keep the processors busy,
             // that may be long, and nothing depends on it.
             let until = Instant::now() + CLOSE_WITHIN;
-            let [answered, exported] = [&jobs, &exports].map(|jobs| jobs.close(until));
-            if !answered {
+            let [answered, exported, checked] =
+                [&jobs, &exports, &passwords].map(|jobs| jobs.close(until));
+            if !(answered && checked) {
                 log::warn!("questions are left unanswered: their threads get no processor");
             }
-            running.stop(if answered && exported { STOP_WITHIN } else { LEFT_WITHIN });
+            running.stop(if answered && exported && checked { STOP_WITHIN } else { LEFT_WITHIN });
             saver.stop();
             tending.stop();
             opened.close();

@@ -90,6 +90,7 @@ pub mod control;
 pub mod door;
 pub mod erasing;
 pub mod export;
+pub mod front;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod heap;

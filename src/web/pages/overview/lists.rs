@@ -1,0 +1,97 @@
+//! What comes up most, as lists whose lines lead to the events behind them.
+
+use super::period::Period;
+use crate::query::tops::{Top, Tops};
+use crate::store::index::Facet;
+use crate::web::answer::escaped;
+use crate::web::parts::{Bar, cut};
+use crate::web::visit::Visit;
+
+/// Lines of a list, at the most.
+pub(super) const LIST_MAX: usize = 8;
+
+/// Characters of a line that are shown.
+const LABEL_CHARS_MAX: usize = 120;
+
+/// Bytes of a text that a line leads to the events of: so that a page of nothing but long ones stays small.
+const LINKED_BYTES_MAX: usize = 400;
+
+/// One list.
+pub(super) struct List {
+    pub title: &'static str,
+    pub bars: Vec<Bar>,
+    /// What is said beneath it; may be empty.
+    pub note: String,
+}
+
+/// All lists.
+pub(super) fn all(
+    visit: &Visit<'_>,
+    period: &Period,
+    bots: bool,
+    tops: &Tops,
+    events: u64,
+) -> Vec<List> {
+    let of = |title, top, by: &str| list(visit, period, bots, title, top, by, events);
+    let facet = |title, facet: Facet| of(title, &tops.facets[facet as usize], facet.name());
+    // What pages call themselves tells more than where a browser says it is, which is often no more than the site.
+    let named = &tops.facets[Facet::Page as usize];
+    let page = if named.events > 0 { Facet::Page } else { Facet::ContextPage };
+    vec![
+        of("Types", &tops.kinds, ""),
+        facet("Pages", page),
+        facet("Referrers", Facet::Referrer),
+        facet("Browsers", Facet::Browser),
+        facet("Operating systems", Facet::Os),
+        facet("Devices", Facet::Device),
+    ]
+}
+
+fn list(
+    visit: &Visit<'_>,
+    period: &Period,
+    bots: bool,
+    title: &'static str,
+    top: &Top,
+    by: &str,
+    events: u64,
+) -> List {
+    let (format, zone) = (visit.format(), visit.zone());
+    let time = format!(
+        "&from={}&to={}{}",
+        escaped(&zone.show(period.from)),
+        escaped(&zone.show(period.to)),
+        if bots { "" } else { "&bots=0" }
+    );
+    let greatest = top.rows.first().map_or(0, |(_, count)| *count);
+    let bar = |(text, count): &(String, u64)| Bar {
+        label: cut(text, LABEL_CHARS_MAX).into_owned(),
+        href: match text.len() {
+            _ if by.is_empty() => format!("events?type={}{time}", escaped(text)),
+            0..=LINKED_BYTES_MAX => format!("events?where={}{time}", escaped(&clause(by, text))),
+            _ => String::new(),
+        },
+        value: format.compact(*count),
+        share: format.share(*count, if by.is_empty() { events } else { top.events }),
+        length: Bar::length(*count, greatest),
+    };
+    let others = top.texts.saturating_sub(top.rows.len());
+    let note = match (top.is_too_much, others) {
+        (true, _) => {
+            "There are too many different ones in this time to tell apart; choose a shorter one."
+                .to_owned()
+        }
+        (false, 0) => String::new(),
+        (false, 1) => "and one other".to_owned(),
+        (false, others) => {
+            format!("and {} others", format.count(u64::try_from(others).unwrap_or(u64::MAX)))
+        }
+    };
+    List { title, bars: top.rows.iter().map(bar).collect(), note }
+}
+
+/// The condition that a value is just this text.
+fn clause(by: &str, text: &str) -> String {
+    // A text is always JSON.
+    format!("{by}={}", serde_json::to_string(text).unwrap_or_default())
+}
