@@ -16,7 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde_json::{Value, json};
 
-use support::outside::{browse, run, site};
+use support::outside::{self, browse, run, site};
 use support::{Server, base64, escape};
 
 const OK: &str = r#"{"status":"ok"}"#;
@@ -187,19 +187,9 @@ fn what_http_clients_post_arrives() {
     }
 }
 
-/// A copy of a folder beside the clients' scripts, with the packages that it names.
+/// A folder beside the clients' scripts, with its packages.
 fn packages(name: &str) -> tempfile::TempDir {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name);
-    let copy = tempfile::tempdir().unwrap();
-    for file in std::fs::read_dir(package).unwrap().map(Result::unwrap) {
-        std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
-    }
-    let mut npm = Command::new("npm");
-    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
-    // Unlike the clients, it may need the environment's proxy.
-    let installed = npm.current_dir(copy.path()).output().unwrap();
-    assert!(installed.status.success(), "{installed:?}");
-    copy
+    outside::packages(&format!("tests/clients/{name}"))
 }
 
 #[test]

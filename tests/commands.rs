@@ -20,6 +20,9 @@ use serde_json::Value;
 use support::server::{triggerly, verb};
 use support::{Server, files, request};
 use tempfile::TempDir;
+use triggerly::http::reachable;
+use triggerly::model::{AccountId, Date, TokenHash};
+use triggerly::store::Store;
 
 /// How long a command that should end may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -201,11 +204,11 @@ fn reading_verbs_say_the_same_with_and_without_a_server() {
     assert_eq!(
         beside.1,
         [
-            "format=4",
+            "format=5",
             "accounts=2",
             "events=3",
             "users=2",
-            "last_seq=7",
+            "last_seq=8",
             "sealed_through=0",
             "segments=0",
             "segment_bytes=0",
@@ -310,6 +313,147 @@ fn what_was_rotated_is_refused_from_then_on() {
     }
 }
 
+/// The token of a link on a server that is reached so.
+fn link_token<'a>(link: &'a str, reached: &str) -> &'a str {
+    let token = link.strip_prefix(reached).and_then(|rest| rest.strip_prefix("/link/"));
+    let token = token.unwrap_or_else(|| panic!("{link} isn't on {reached}"));
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    assert!(token.chars().all(is_plain), "{token}");
+    token
+}
+
+#[test]
+fn links_are_made_with_and_without_a_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let (elsewhere, own) = ("https://stats.example.com/sub", "https://own.example.com");
+    let mut tokens = Vec::new();
+    let mut link = |arguments: &[&str], reached: &str| {
+        let output = verb(dir.path(), &[&["web", "link"][..], arguments].concat());
+        let link = done(&output).strip_suffix('\n').expect("a line").to_owned();
+        assert_eq!(link.lines().count(), 1);
+        tokens.push(link_token(&link, reached).to_owned());
+    };
+    let mut server = Server::start(dir.path());
+    let reached = format!("http://{}", server.address);
+    let first = server.printed.iter().find_map(|line| line.strip_prefix("web=")).expect("a link");
+    let first = link_token(first, &reached).to_owned();
+    link(&[], &reached);
+    link(&["--account", "default"], &reached);
+    link(&["--public-url", "https://stats.example.com/sub/"], elsewhere);
+    assert_eq!(server.terminate().code(), Some(0));
+
+    // What the server says of itself counts.
+    let mut server = Server::start_with(dir.path(), &["--public-url", own]);
+    link(&[], own);
+    link(&["--public-url", elsewhere], own);
+    assert_eq!(server.terminate().code(), Some(0));
+
+    link(&[], "http://127.0.0.1:8080");
+    link(&["--public-url", elsewhere], elsewhere);
+    for (name, value, reached) in [
+        ("TRIGGERLY_PUBLIC_URL", elsewhere, elsewhere),
+        ("TRIGGERLY_LISTEN", "0.0.0.0:81", "http://127.0.0.1:81"),
+    ] {
+        let mut command = triggerly();
+        command.args(["web", "link", "--json", "--data"]).arg(dir.path()).env(name, value);
+        let printed: Value = serde_json::from_str(done(&command.output().unwrap())).unwrap();
+        tokens.push(link_token(printed["link"].as_str().unwrap(), reached).to_owned());
+        assert_eq!(printed.as_object().unwrap().len(), 1);
+    }
+    done(&verb(dir.path(), &["account", "add", "other"]));
+    for (arguments, status) in [
+        (&[][..], 1),
+        (&["--account", "nobody"], 1),
+        (&["--account", "other", "--public-url", "example.com"], 2),
+    ] {
+        let output = verb(dir.path(), &[&["web", "link"][..], arguments].concat());
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}");
+        check_complaint(text(&output.stdout), text(&output.stderr));
+    }
+
+    // All of them wait; of their tokens the hashes are kept.
+    let people = Store::open(dir.path()).unwrap().people();
+    let hashes =
+        [first].iter().chain(&tokens).map(|token| TokenHash::of(token)).collect::<Vec<_>>();
+    assert_eq!(people.links().iter().map(|link| link.hash).collect::<Vec<_>>(), hashes);
+    assert!(people.links().iter().all(|link| link.by_operator && link.account == AccountId(1)));
+    let files = Command::new("grep").args(["-rlF", &tokens[0]]).arg(dir.path()).output().unwrap();
+    assert_eq!(text(&files.stdout), "", "no token is at rest");
+}
+
+#[test]
+fn an_old_token_may_live_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::start(dir.path());
+    let first = server.api_token.clone();
+    let rotate = |arguments: &[&str]| {
+        verb(dir.path(), &[&["account", "rotate", "default"][..], arguments].concat())
+    };
+    let taken = |server: &mut Server, token: &str| {
+        token.clone_into(&mut server.api_token);
+        server.get(&server.target("events", r#"{"type":"a"}"#)).status == 200
+    };
+    let printed = rotate(&["--only", "token", "--old-for", "24h"]);
+    let printed = done(&printed);
+    assert_eq!(value(printed, "old_token"), Some(&*first));
+    assert_eq!(value(printed, "secret_key"), None);
+    let second = value(printed, "api_token").unwrap().to_owned();
+    let shown = done(&verb(dir.path(), &["account", "show"])).to_owned();
+    assert_eq!(shown, printed, "it is shown as long as it lives");
+    let until = value(printed, "old_token_until").and_then(Date::parse).expect("a date");
+    let hours = (until.millis() - now_millis()) as f64 / 3_600_000.0;
+    assert!((23.9..=24.0).contains(&hours), "{hours}");
+    for _ in 0..2 {
+        assert!(taken(&mut server, &first) && taken(&mut server, &second));
+        server = server.again();
+    }
+    // Of the secret key none lives on, and the next rotation drops what did.
+    let before = server.secret_key.clone();
+    let printed = rotate(&["--old-for", "7d", "--json"]);
+    let printed: Value = serde_json::from_str(done(&printed)).unwrap();
+    assert_eq!(printed["old_token"], second);
+    assert!(!taken(&mut server, &first) && taken(&mut server, &second));
+    server.secret_key = before;
+    assert_eq!(server.read("/v1/events").status, 401);
+    done(&rotate(&["--only", "token"]));
+    assert!(!taken(&mut server, &second));
+    assert!(!taken(&mut server, printed["api_token"].as_str().unwrap()));
+    for old_for in ["", "24", "0h", "-1h", "+1h", "366d", "9999999999999999999d", "1w", "h"] {
+        let output = rotate(&["--old-for", old_for]);
+        assert_eq!(output.status.code(), Some(2), "{old_for:?}");
+        check_complaint(text(&output.stdout), text(&output.stderr));
+    }
+    let output = rotate(&["--only", "secret", "--old-for", "1h"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+fn now_millis() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i64::try_from(since.unwrap().as_millis()).unwrap()
+}
+
+#[test]
+fn an_account_has_a_time_zone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::start(dir.path());
+    let run = |arguments: &[&str]| {
+        done(&verb(dir.path(), &[&["account", "zone", "default"][..], arguments].concat()))
+            .to_owned()
+    };
+    assert_eq!(run(&[]), "name=default\nzone=off\n");
+    assert_eq!(run(&["Europe/Zurich"]), "name=default\nzone=Europe/Zurich\n");
+    assert_eq!(run(&["--json"]), "{\"name\":\"default\",\"zone\":\"Europe/Zurich\"}\n");
+    server.terminate();
+    let shown = done(&verb(dir.path(), &["account", "show"])).to_owned();
+    assert_eq!(value(&shown, "zone"), Some("Europe/Zurich"));
+    let output = verb(dir.path(), &["account", "zone", "default", "Zurich"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    check_complaint(text(&output.stdout), text(&output.stderr));
+    done(&verb(dir.path(), &["rebuild"]));
+    assert_eq!(run(&[]), "name=default\nzone=Europe/Zurich\n");
+    assert_eq!(run(&["off"]), "name=default\nzone=off\n");
+}
+
 #[test]
 fn names_of_accounts() {
     let dir = tempfile::tempdir().unwrap();
@@ -356,7 +500,7 @@ fn exports_are_exact_and_can_be_narrowed() {
     let received_at = first.find(r#""received_at""#).expect("when it came");
     assert_eq!(
         &first[..received_at],
-        r#"{"seq":5,"type":"view","user_id":"u1","date":"2001-07-04T00:00:00.000Z","#
+        r#"{"seq":6,"type":"view","user_id":"u1","date":"2001-07-04T00:00:00.000Z","#
     );
     assert!(first.ends_with(r#""attributes":{"z":1.0,"a":"😀"},"via":"public"}"#), "{first}");
     let users = export(&["users"]);
@@ -368,16 +512,16 @@ fn exports_are_exact_and_can_be_narrowed() {
     );
     assert_eq!(export(&["users", "--user-id", "u2"]), users[1..]);
     for (arguments, seqs) in [
-        (&["events"][..], "567"),
-        (&["events", "--format", "jsonl"], "567"),
-        (&["events", "--type", "view"], "57"),
-        (&["events", "--type", "buy now"], "6"),
+        (&["events"][..], "678"),
+        (&["events", "--format", "jsonl"], "678"),
+        (&["events", "--type", "view"], "68"),
+        (&["events", "--type", "buy now"], "7"),
         (&["events", "--type", "nothing"], ""),
-        (&["events", "--user-id", "u1"], "56"),
-        (&["events", "--from", "2001-07-05"], "67"),
-        (&["events", "--to", "2001-07-05"], "5"),
-        (&["events", "--from", "Wed, 04 Jul 2001 00:00:00 GMT", "--to", "2001/07/06"], "56"),
-        (&["events", "--from", "2001-07-05T02:00:00+02:00", "--type", "view"], "7"),
+        (&["events", "--user-id", "u1"], "67"),
+        (&["events", "--from", "2001-07-05"], "78"),
+        (&["events", "--to", "2001-07-05"], "6"),
+        (&["events", "--from", "Wed, 04 Jul 2001 00:00:00 GMT", "--to", "2001/07/06"], "67"),
+        (&["events", "--from", "2001-07-05T02:00:00+02:00", "--type", "view"], "8"),
         (&["users", "--user-id", "nobody"], ""),
     ] {
         let lines = export(arguments);
@@ -392,7 +536,7 @@ fn stats_counts() {
     let _server = furnished(dir.path());
     let output = verb(dir.path(), &["stats", "--json"]);
     let stats: Value = serde_json::from_str(done(&output)).unwrap();
-    for (key, count) in [("accounts", 2), ("events", 3), ("users", 2), ("last_seq", 7)] {
+    for (key, count) in [("accounts", 2), ("events", 3), ("users", 2), ("last_seq", 8)] {
         assert_eq!(stats[key], count, "{key}");
     }
     assert!(stats["disk_bytes"].as_u64() > Some(0));
@@ -400,7 +544,7 @@ fn stats_counts() {
     done(&verb(dir.path(), &["compact"]));
     let output = verb(dir.path(), &["stats", "--json"]);
     let after: Value = serde_json::from_str(done(&output)).unwrap();
-    for (key, count) in [("segments", 1), ("sealed_through", 7), ("applied", 7), ("damaged", 0)] {
+    for (key, count) in [("segments", 1), ("sealed_through", 8), ("applied", 8), ("damaged", 0)] {
         assert_eq!(after[key], count, "{key}");
     }
     for key in ["format", "accounts", "events", "users", "last_seq", "erasures_pending"] {
@@ -427,10 +571,10 @@ fn compacting_verifying_and_rebuilding() {
         let verified = run(&["verify"]);
         assert_eq!(
             verified,
-            "segments=0\nsegment_bytes=0\nindex_bytes=0\nrecords=7\nholes=0\nkeys=4\ndamaged=0\n"
+            "segments=0\nsegment_bytes=0\nindex_bytes=0\nrecords=8\nholes=0\nkeys=5\ndamaged=0\n"
         );
         let compacted = run(&["compact"]);
-        let ["sealed=7", "merged=0", "erased=0", renewed, "indexed=0", "segments=1", disk_bytes] =
+        let ["sealed=8", "merged=0", "erased=0", renewed, "indexed=0", "segments=1", disk_bytes] =
             compacted.lines().collect::<Vec<_>>()[..]
         else {
             panic!("{compacted}");
@@ -445,12 +589,12 @@ fn compacting_verifying_and_rebuilding() {
         assert_eq!(again["segments"], 1);
         let verified = run(&["verify"]);
         assert_eq!(value(&verified, "segments"), Some("1"), "{verified}");
-        assert_eq!(value(&verified, "records"), Some("7"), "{verified}");
+        assert_eq!(value(&verified, "records"), Some("8"), "{verified}");
         assert_eq!(value(&verified, "damaged"), Some("0"), "{verified}");
-        assert_eq!(run(&["rebuild"]), "applied=7\n");
+        assert_eq!(run(&["rebuild"]), "applied=8\n");
         assert_eq!(told(), before);
         let reindexed = run(&["reindex"]);
-        // Two of the seven are of accounts themselves.
+        // Two of the eight are of accounts, and one of a link.
         assert_eq!(value(&reindexed, "records"), Some("5"), "{reindexed}");
         let stats = run(&["stats"]);
         assert_eq!(value(&stats, "index_bytes"), value(&reindexed, "index_bytes"), "{stats}");
@@ -666,7 +810,7 @@ fn a_store_that_can_not_be_had_is_one_line_and_status_1() {
     let dir = tempfile::tempdir().unwrap();
     let place = |name: &str| dir.path().join(name);
     fs::write(place("file"), "").unwrap();
-    for (name, format) in [("newer", "triggerly store 5\n"), ("other", "something else\n")] {
+    for (name, format) in [("newer", "triggerly store 6\n"), ("other", "something else\n")] {
         fs::create_dir(place(name)).unwrap();
         fs::write(place(name).join("FORMAT"), format).unwrap();
     }
@@ -715,7 +859,7 @@ fn a_store_that_can_not_be_had_is_one_line_and_status_1() {
     assert!(!place("backup").exists() && !place("backup.new").exists(), "nor does it leave a file");
     assert_eq!(fs::read_dir(place("empty")).unwrap().count(), 0);
     let format = fs::read_to_string(place("newer").join("FORMAT")).unwrap();
-    assert_eq!(format, "triggerly store 5\n", "what is refused is left as it was");
+    assert_eq!(format, "triggerly store 6\n", "what is refused is left as it was");
 }
 
 #[test]
@@ -757,13 +901,15 @@ fn the_first_run_prints_what_works_as_it_is() {
         let (mut run, address) = start();
         let printed = run.stdout();
         let lines: Vec<&str> = printed.lines().collect();
-        let [name, api_token, secret_key, img, curl, listening] = lines[..] else {
+        let [name, api_token, secret_key, web, img, curl, listening] = lines[..] else {
             panic!("{printed}");
         };
         assert_eq!(name, "name=default");
         assert!(is_hex(api_token.strip_prefix("api_token=").unwrap(), 32), "{api_token}");
         assert!(secret_key.starts_with("secret_key=sk_") && secret_key.len() > 40, "{secret_key}");
         assert_eq!(listening, format!("listening on http://{address}"));
+        let reached = format!("http://{}", reachable(address));
+        assert_eq!(link_token(web.strip_prefix("web=").unwrap(), &reached).len(), 43, "{web}");
 
         // The tag, as a browser reads it.
         let src = img.strip_prefix("<img src=\"").and_then(|rest| rest.split_once('"')).unwrap().0;
@@ -900,8 +1046,10 @@ fn logs_are_json_and_stay_off_standard_output() {
     let stdout = run.stdout();
     let keys: Vec<&str> =
         stdout.lines().map(|line| line.split(['=', ' ']).next().unwrap_or_default()).collect();
-    assert_eq!(keys, ["name", "api_token", "secret_key", "<img", "curl", "listening"]);
-    assert!(!logged.contains(value(&stdout, "secret_key").unwrap()), "a secret is never logged");
+    assert_eq!(keys, ["name", "api_token", "secret_key", "web", "<img", "curl", "listening"]);
+    for secret in ["secret_key", "web"] {
+        assert!(!logged.contains(value(&stdout, secret).unwrap()), "a secret is never logged");
+    }
 }
 
 #[test]

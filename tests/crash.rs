@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::ops::{ControlFlow, Range};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,10 @@ use support::connection::Connection;
 use support::random::Random;
 use support::server::verb;
 use support::{Server, base64, escape, files, merge};
-use triggerly::model::{Change, Seq};
+use triggerly::commands::Command;
+use triggerly::control;
+use triggerly::model::limits::LINKS_MAX;
+use triggerly::model::{Change, Seq, TokenHash};
 use triggerly::store::{Directory, Missing, Order, Selection, Store};
 
 /// Few enough that connections meet at the same user all the time.
@@ -47,22 +51,60 @@ fn murders(rounds: u64, millis: Range<u64>) {
     let mut ledger = Ledger::new(&server);
     for round in 0..rounds {
         let moment = Duration::from_millis(ledger.random.within(millis.clone()));
-        let report = ledger.load_until(&server, 32, moment, Signal::KILL);
+        let (report, links) = thread::scope(|scope| {
+            let links = scope.spawn(|| links_until_dead(dir.path()));
+            let report = ledger.load_until(&server, 32, moment, Signal::KILL);
+            (report, links.join().unwrap())
+        });
         assert_eq!(report.errors_by_status, BTreeMap::new(), "nothing was refused");
         server.kill();
         // The store reads a copy of what the murder left, the next server the thing itself, so each
         // has to recover on its own, and they have to agree.
         let copy = tempfile::tempdir().unwrap();
         files::copy(dir.path(), copy.path());
-        let seen = ledger.check(&Store::open(copy.path()).unwrap());
-        let rebuilt = Store::rebuild_in(Directory::lock(copy.path()).unwrap()).unwrap();
+        let store = Store::open(copy.path()).unwrap();
+        let (seen, people) = (ledger.check(&store), store.people());
+        for link in links.iter().rev().take(LINKS_MAX / 2) {
+            assert!(people.links().iter().any(|kept| kept.hash == *link), "round {round}");
+        }
+        drop(store);
+        let rebuilt = Store::rebuild_in(lock(copy.path())).unwrap();
         assert_eq!(users_of(&rebuilt), seen.users, "built anew from the log alone");
+        assert_eq!(rebuilt.people(), people);
         server = server.again();
         seen.check_shown_by(&server);
         // So that the log holds records of accounts among the others.
         ledger.add_account(&server, &format!("round {round}"));
     }
     assert!(ledger.acknowledged() > 10 * rounds, "{} calls", ledger.acknowledged());
+}
+
+/// Takes a directory. A process that another test starts just then has all descriptors for a moment, the one
+/// that held the directory before too.
+fn lock(dir: &Path) -> Directory {
+    let began = Instant::now();
+    loop {
+        match Directory::lock(dir) {
+            Err(triggerly::store::Error::Locked(_)) if began.elapsed().as_secs() < 10 => {
+                thread::yield_now();
+            }
+            other => return other.unwrap(),
+        }
+    }
+}
+
+/// Has links made by the server until there is none; those that it acknowledged.
+fn links_until_dead(dir: &Path) -> Vec<TokenHash> {
+    let (account, listening) = (Some("default".to_owned()), "127.0.0.1:8080".to_owned());
+    let command = Command::WebLink { account, public_url: None, listening, json: false };
+    let mut links = Vec::new();
+    let mut out = Vec::new();
+    while control::call(dir, &command).is_ok_and(|call| call.hear(&mut out).is_ok()) {
+        let token = std::str::from_utf8(&out).unwrap().trim_end().rsplit('/').next().unwrap();
+        links.push(TokenHash::of(token));
+        out.clear();
+    }
+    links
 }
 
 #[test]

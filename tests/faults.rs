@@ -19,6 +19,7 @@ use triggerly::door::Door;
 use triggerly::http::limits::{PIPELINED_MAX, STOP_WITHIN};
 use triggerly::http::{Limits, Running, Server};
 use triggerly::jobs::Jobs;
+use triggerly::public_url::Whereabouts;
 use triggerly::rate;
 use triggerly::refused::Refused;
 use triggerly::store::{Flush, Order, QUEUE_SUBMISSIONS_MAX, Selection, Store, Writer};
@@ -51,8 +52,13 @@ impl Whole {
         let writer = Arc::new(Writer::start(Arc::clone(&store), flush).unwrap());
         let imports = Imports::default();
         let refused = Arc::new(Refused::open(store.dir()));
-        let context =
-            Context { store: &store, writer: &writer, imports: &imports, refused: &refused };
+        let context = Context {
+            store: &store,
+            writer: &writer,
+            imports: &imports,
+            refused: &refused,
+            whereabouts: &Whereabouts::default(),
+        };
         let account = commands::add(&context, "default").unwrap();
         let jobs = Arc::new(Jobs::start().unwrap());
         let exports = Arc::new(Jobs::start_exports().unwrap());

@@ -6,7 +6,7 @@ mod generator;
 use std::collections::{HashMap, HashSet};
 
 use triggerly::model::json;
-use triggerly::model::limits::DEPTH_MAX;
+use triggerly::model::limits::{CONTEXT_BYTES_MAX, DEPTH_MAX};
 
 const COUNT: u64 = 30_000;
 const USERS: u64 = 1_000;
@@ -42,6 +42,40 @@ fn events() {
     let mut most: Vec<_> = users.values().copied().collect();
     most.sort_unstable_by(|a, b| b.cmp(a));
     assert!(most[0] > 10 * most[most.len() / 2], "few do much: {most:?}");
+}
+
+#[test]
+fn contexts_are_as_the_server_would_tell_them() {
+    let (mut visitors, mut bots, mut private) = (HashMap::new(), 0, 0);
+    let mut with_context = 0;
+    for event in generator::events(1, COUNT, USERS) {
+        let Some(text) = &event.context else {
+            assert!(["purchase", "e-mail opened"].contains(&event.kind), "{event:?}");
+            continue;
+        };
+        with_context += 1;
+        let context = json::parse_object(text, DEPTH_MAX).expect("JSON");
+        assert_eq!(&json::to_text(&context), text, "it is compact");
+        assert!(text.len() <= CONTEXT_BYTES_MAX);
+        let page = context["page"].as_str().expect("text");
+        assert_eq!(triggerly::context::page(page).as_deref(), Some(page));
+        let known = ["page", "browser", "os", "device", "visitor", "bot", "prefetch"];
+        assert!(context.keys().is_sorted_by_key(|key| known.iter().position(|name| name == key)));
+        let is_bot = context.get("bot").is_some();
+        assert_eq!(is_bot, context.get("device").is_none(), "{text}");
+        bots += u32::from(is_bot);
+        match context.get("visitor") {
+            Some(visitor) => {
+                let agent = ["browser", "os", "device"].map(|key| context.get(key).cloned());
+                let first = visitors.entry(visitor.to_string()).or_insert(agent.clone());
+                assert_eq!(*first, agent, "one visitor, one browser");
+            }
+            None => private += 1,
+        }
+    }
+    assert!((20..50).contains(&(with_context / bots)), "{bots} of {with_context}");
+    assert!((12..30).contains(&(with_context / private)), "{private} of {with_context}");
+    assert!(visitors.len() > 1_000, "{}", visitors.len());
 }
 
 #[test]

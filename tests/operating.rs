@@ -94,10 +94,10 @@ fn figures_count_what_was_answered() {
         (&requests("user", 200, ""), 1.0),
         (&requests("metrics", 401, "missing_token"), 1.0),
         ("triggerly_request_seconds_count{route=\"events_track\"}", 6.0),
-        // The account, and six calls.
-        ("triggerly_log_last_seq", 7.0),
-        ("triggerly_commit_records_sum", 7.0),
-        ("triggerly_commit_submissions_sum", 7.0),
+        // The account, the link to sign in, and six calls.
+        ("triggerly_log_last_seq", 8.0),
+        ("triggerly_commit_records_sum", 8.0),
+        ("triggerly_commit_submissions_sum", 8.0),
         ("triggerly_queue_submissions", 0.0),
         ("triggerly_queue_bytes", 0.0),
         ("triggerly_segments", 0.0),

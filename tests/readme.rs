@@ -55,9 +55,15 @@ fn every_code_stands_in_the_table_beside_its_status() {
     }
 }
 
+/// Those that are pictures.
+fn pictures() -> Vec<String> {
+    samples("html").into_iter().filter(|sample| sample.contains("<img")).collect()
+}
+
 /// A server on a folder of its own, and what a sample has to be to reach it.
 fn serve(sample: &str) -> (Server, String, tempfile::TempDir) {
-    assert!(sample.contains(ADDRESS) && sample.contains("/v1/"), "{sample}");
+    let tells = sample.contains("/v1/") || sample.contains("/t.js");
+    assert!(sample.contains(ADDRESS) && tells, "{sample}");
     let dir = tempfile::tempdir().expect("a folder");
     let server = Server::start(dir.path());
     let sample =
@@ -108,7 +114,7 @@ fn file(sample: &str) -> tempfile::NamedTempFile {
 
 #[test]
 fn pixels() {
-    for sample in samples("html") {
+    for sample in pictures() {
         let (server, sample, _dir) = serve(&sample);
         let between = |start, end| {
             let found = sample.split_once(start).and_then(|(_, rest)| rest.split_once(end));
@@ -126,7 +132,7 @@ fn pixels() {
 #[test]
 #[ignore = "needs chromium"]
 fn pixels_in_a_browser() {
-    for sample in samples("html") {
+    for sample in pictures() {
         let (server, sample, _dir) = serve(&sample);
         let tell =
             "<script>onload = () => document.title = document.images[0].naturalWidth</script>";
@@ -134,6 +140,27 @@ fn pixels_in_a_browser() {
         assert!(dom.contains("<title>1</title>"), "{dom}");
         assert_eq!(server.all_events().len(), 1);
     }
+}
+
+#[test]
+#[ignore = "needs chromium"]
+fn the_script_in_a_browser() {
+    let script = samples("html").into_iter().find(|sample| sample.contains("/t.js")).unwrap();
+    let (server, script, _dir) = serve(&script);
+    let before = blocks("html").into_iter().find(|block| block.contains("q: []")).unwrap();
+    let calls = blocks("js").into_iter().find(|block| block.contains("triggerly.")).unwrap();
+    // The calls as the page is read, and again, when the script is there.
+    let calls = format!("function calls() {{\n{calls}}}\ncalls();\nonload = calls;");
+    let page = format!("<!doctype html><title>Tea</title>{before}{script}<script>{calls}</script>");
+    let address = site(page);
+    browse(&address);
+    let (users, mut events) = kept(&server);
+    assert_eq!(users, [json!({"plan": "pro", "id": "user13@gmail.com"})]);
+    let at = events.iter().position(|event| event["type"] == "page view").unwrap();
+    let view = events.remove(at);
+    assert_eq!((&view["page"], &view["title"]), (&json!(address), &json!("Tea")));
+    let purchase = json!({"type": "purchase", "item": "Tea ☕", "price": 9.5});
+    assert_eq!(events, [purchase.clone(), purchase]);
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Those who ask: the server over one kept connection, and DuckDB in a process beside it.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::beside::Server;
+use crate::beside::{Server, on_processors};
 
 /// What an answer took: by the clock, and of the processors, which others don't make longer.
 #[derive(Clone, Copy, Debug)]
@@ -73,16 +72,6 @@ impl Asker {
         assert_eq!(status, 200, "{target}: {}", String::from_utf8_lossy(&body));
         (serde_json::from_slice(&body).expect("JSON"), Took { time, cpu })
     }
-}
-
-/// How long all threads of a process were on a processor.
-fn on_processors(process: u32) -> Duration {
-    let threads = fs::read_dir(format!("/proc/{process}/task")).expect("a live process");
-    let nanos = threads.flatten().filter_map(|thread| {
-        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
-    });
-    Duration::from_nanos(nanos.sum())
 }
 
 /// Runs each line, a JSON text that is a statement, and tells its rows and how long they took.

@@ -1,5 +1,6 @@
 //! A store with millions of made-up events in it, by the real program: written as JSON lines, imported,
 //! compacted. Kept in a folder, it is made once.
+#![allow(dead_code, reason = "each benchmark uses its part")]
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use triggerly::model::Date;
 
 use crate::beside::{Server, kilobytes};
-use crate::generator;
+use crate::generator::{self, GeneratedEvent};
 
 /// The type that one event in a hundredth of all has: a hundred of them, from the first to the last.
 pub const RARE: &str = "refund";
@@ -22,6 +23,9 @@ pub struct Dataset {
     pub store: PathBuf,
     pub lines: PathBuf,
     pub user_lines: PathBuf,
+    /// There once the store is whole.
+    made: PathBuf,
+    with_contexts: bool,
 }
 
 impl Dataset {
@@ -32,6 +36,19 @@ impl Dataset {
             store: dir.join("store"),
             lines: dir.join("events.jsonl"),
             user_lines: dir.join("users.jsonl"),
+            made: dir.join("READY"),
+            with_contexts: false,
+        }
+    }
+
+    /// The same events with what browsers told beside them, the last of them now: as pages show them.
+    pub fn with_contexts(dir: &Path) -> Dataset {
+        Dataset {
+            store: dir.join("pages"),
+            lines: dir.join("with-context.jsonl"),
+            made: dir.join("PAGES_READY"),
+            with_contexts: true,
+            ..Dataset::at(dir)
         }
     }
 
@@ -43,11 +60,17 @@ impl Dataset {
         let create =
             |path: &Path| BufWriter::with_capacity(1 << 20, File::create(path).expect("a file"));
         let mut out = create(&self.lines);
+        let later =
+            if self.with_contexts { triggerly::clock::now().millis() - generator::TO } else { 0 };
         for (n, event) in (0..).zip(generator::events(1, events, users)) {
-            let date = Date::from_millis(event.date);
+            let date = Date::from_millis(event.date + later);
             if n % (events / 100).max(1) == 0 {
                 writeln!(out, r#"{{"type":"{RARE}","date":"{date}","order":"A-{n}"}}"#)
                     .expect("room");
+            }
+            if self.with_contexts {
+                write_exported(&mut out, n + 1, &event, date);
+                continue;
             }
             let rest = event.attributes.strip_prefix('{').expect("an object");
             let comma = if rest == "}" { "" } else { "," };
@@ -69,8 +92,7 @@ impl Dataset {
 
     /// Makes the store, unless it is there, and tells how that went.
     pub fn make(&self, events: u64, users: u64) {
-        let made = self.dir.join("READY");
-        if made.exists() {
+        if self.made.exists() {
             return;
         }
         let _ = fs::remove_dir_all(&self.store);
@@ -90,7 +112,7 @@ impl Dataset {
             bytes_below(&self.store) as f64 / events as f64
         });
         timed("compact", &["compact"], &self.store);
-        File::create(made).expect("a file");
+        File::create(&self.made).expect("a file");
     }
 
     /// What the store takes, without the ballast.
@@ -105,6 +127,23 @@ impl Dataset {
         let indexes = indexes.filter(|path| path.extension().is_none_or(|name| name != "parquet"));
         indexes.map(|path| bytes_below(&path)).sum()
     }
+}
+
+/// An event as an export has it, which is how a context comes in.
+fn write_exported(out: &mut impl Write, seq: u64, event: &GeneratedEvent, date: Date) {
+    let GeneratedEvent { kind, user_id, attributes, context, .. } = event;
+    write!(out, r#"{{"seq":{seq},"type":"{kind}","user_id":"#).expect("room");
+    match user_id {
+        Some(id) => write!(out, r#""{id}""#),
+        None => write!(out, "null"),
+    }
+    .expect("room");
+    write!(out, r#","date":"{date}","received_at":"{date}","attributes":{attributes}"#)
+        .expect("room");
+    if let Some(context) = context {
+        write!(out, r#","context":{context}"#).expect("room");
+    }
+    writeln!(out, "}}").expect("room");
 }
 
 /// Runs a verb, and tells how long it took and what memory.

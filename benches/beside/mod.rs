@@ -269,6 +269,16 @@ pub fn cpu(process: u32) -> f64 {
     ticks / 100.0
 }
 
+/// How long all threads of a process were on a processor.
+pub fn on_processors(process: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).expect("a live process");
+    let nanos = threads.flatten().filter_map(|thread| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
+}
+
 /// A line's number in one of /proc's files of names and kilobytes.
 pub fn kilobytes(path: &str, name: &str) -> f64 {
     let text = fs::read_to_string(path).expect("a file of /proc");

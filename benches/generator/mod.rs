@@ -12,10 +12,13 @@
 //!   titles that recur, queries of a few words, prices, and numbers that are nothing but noise.
 //! - Dates ascend over two years ([`FROM`] to [`TO`]), more by day than by night, and some seconds off,
 //!   for what is sent later arrives later. Umlauts and emoji turn up.
+//! - What happens in a browser has a context ([`contexts`]): all but purchases and e-mails.
 //!
 //! Include it by `mod generator;`.
 
 #![allow(dead_code, reason = "not everybody who includes it needs both kinds")]
+
+mod contexts;
 
 use std::fmt::Write;
 
@@ -44,21 +47,32 @@ pub struct GeneratedEvent {
     pub date: i64,
     /// Everything else: compact JSON.
     pub attributes: String,
+    /// What the server would say of its circumstances, as compact JSON.
+    pub context: Option<String>,
 }
 
 /// So many events of so many users.
 pub fn events(seed: u64, count: u64, users: u64) -> impl Iterator<Item = GeneratedEvent> {
     let mut random = Random::new(seed);
     let pages = pages();
-    let mut visits: Vec<Visit> = (0..VISITS).map(|_| Visit::new(&mut random, users)).collect();
+    let mut begun = 0;
+    let mut visit = move |random: &mut Random| {
+        begun += 1;
+        Visit::new(random, users, begun)
+    };
+    let mut visits: Vec<Visit> = (0..VISITS).map(|_| visit(&mut random)).collect();
     (0..count).map(move |n| {
-        let visit = &mut visits[random.below(VISITS as u64) as usize];
+        let current = &mut visits[random.below(VISITS as u64) as usize];
         if random.below(6) == 0 {
-            *visit = Visit::new(&mut random, users);
+            *current = visit(&mut random);
         }
-        let (kind, attributes) = visit.next(&mut random, &pages, n);
+        let page = &pages[random.skewed(pages.len() as u64) as usize];
+        let (kind, attributes) = current.next(&mut random, page, n);
         let date = moment(n, count) - random.below(LATE_MAX) as i64;
-        GeneratedEvent { kind, user_id: visit.user_id.clone(), date, attributes }
+        let in_browser = !matches!(kind, "purchase" | "e-mail opened");
+        let context =
+            in_browser.then(|| contexts::context(current.number, current.width, &page.path, n));
+        GeneratedEvent { kind, user_id: current.user_id.clone(), date, attributes, context }
     })
 }
 
@@ -110,6 +124,7 @@ fn moment(n: u64, count: u64) -> i64 {
 
 /// Somebody who looks around.
 struct Visit {
+    number: u64,
     user_id: Option<String>,
     referrer: &'static str,
     width: u16,
@@ -118,9 +133,10 @@ struct Visit {
 }
 
 impl Visit {
-    fn new(random: &mut Random, users: u64) -> Visit {
+    fn new(random: &mut Random, users: u64, number: u64) -> Visit {
         let known = users > 0 && random.below(10) < 6;
         Visit {
+            number,
             user_id: known.then(|| user_id(scattered(random.skewed(users), users))),
             referrer: REFERRERS[random.skewed(REFERRERS.len() as u64) as usize],
             width: random.pick(&WIDTHS),
@@ -129,9 +145,8 @@ impl Visit {
         }
     }
 
-    fn next(&self, random: &mut Random, pages: &[Page], n: u64) -> (&'static str, String) {
+    fn next(&self, random: &mut Random, page: &Page, n: u64) -> (&'static str, String) {
         let mut json = String::with_capacity(192);
-        let page = &pages[random.skewed(pages.len() as u64) as usize];
         let (path, title) = (&page.path, &page.title);
         let product = random.skewed(2000);
         let price = (product * 7919 % 300) * 100 + 99;

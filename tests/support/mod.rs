@@ -8,6 +8,7 @@ pub mod outside;
 pub mod random;
 pub mod server;
 pub mod small_disk;
+pub mod web;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

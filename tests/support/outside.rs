@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Runs a program with `input` on its standard input, and gives its standard output. It has to
@@ -23,6 +24,21 @@ pub fn run(command: &mut Command, input: &str) -> String {
     let text = String::from_utf8(output.stdout).expect("text");
     assert!(output.status.success(), "{command:?}: {}\n{text}\n{error}", output.status);
     text
+}
+
+/// A copy of a folder of scripts, with the packages of npm that it names.
+pub fn packages(folder: &str) -> tempfile::TempDir {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let copy = tempfile::tempdir().expect("a folder");
+    for file in std::fs::read_dir(folder).expect("a folder").map(Result::unwrap) {
+        std::fs::copy(file.path(), copy.path().join(file.file_name())).expect("a copy");
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+    // Unlike other programs, it may need the environment's proxy.
+    let installed = npm.current_dir(copy.path()).output().expect("npm runs");
+    assert!(installed.status.success(), "{installed:?}");
+    copy
 }
 
 /// Opens a page in Chromium, waits until nothing of it is under way, and gives its DOM as HTML.
