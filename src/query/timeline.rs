@@ -379,16 +379,13 @@ impl Changes {
         changes
     }
 
-    fn tells_of(&self, name: &str) -> bool {
-        self.set.contains_key(name) || self.removed.contains_key(name)
-    }
-
     fn is_nothing(&self) -> bool {
         self.set.is_empty() && self.removed.is_empty()
     }
 
     fn add(&mut self, within: &str, before: Option<&Object>, patch: &Object) {
-        // Of several that have the same whole name the first is told which that name means: see `schema::find`.
+        // Of several that have the same whole name the first is told which that name means (see `schema::find`):
+        // of those that are set, and of those that are gone.
         let mut members: Vec<_> = patch.iter().collect();
         members.sort_by_key(|(name, value)| (value.is_object(), Reverse(name.len())));
         for (name, value) in members {
@@ -396,9 +393,9 @@ impl Changes {
             let name = format!("{within}{name}");
             match (old, value) {
                 (Some(None), Value::Null) => {}
-                _ if self.tells_of(&name) => {}
                 (old, Value::Null) => {
-                    self.removed.insert(name, old.flatten().cloned().unwrap_or_default());
+                    let old = || old.flatten().cloned().unwrap_or_default();
+                    self.removed.entry(name).or_insert_with(old);
                 }
                 (Some(Some(Value::Object(old))), Value::Object(patch)) => {
                     self.add(&format!("{name}."), Some(old), patch);
@@ -411,7 +408,7 @@ impl Changes {
                     let mut to = Value::Null;
                     merge::merge_value(&mut to, value.clone());
                     if from.as_ref() != Some(&to) {
-                        self.set.insert(name, (from, to));
+                        self.set.entry(name).or_insert((from, to));
                     }
                 }
             }
@@ -636,8 +633,9 @@ mod tests {
         for (before, patch, set, removed) in [
             (r#"{"a":{"b":1},"a.b":2}"#, r#"{"a":{"b":3},"a.b":4}"#, &["a.b=4"][..], &[][..]),
             (r#"{"a.b":2,"a":{"b":1}}"#, r#"{"a.b":4,"a":{"b":3}}"#, &["a.b=4"], &[]),
-            (r#"{"a":{"b":1},"a.b":2}"#, r#"{"a":{"b":3},"a.b":null}"#, &[], &["a.b"]),
-            (r#"{"a":{"b":1},"a.b":2}"#, r#"{"a":{"b":null},"a.b":3}"#, &["a.b=3"], &[]),
+            (r#"{"a":{"b":1},"a.b":2}"#, r#"{"a":{"b":3},"a.b":null}"#, &["a.b=3"], &["a.b"]),
+            (r#"{"a":{"b":1},"a.b":2}"#, r#"{"a":{"b":null},"a.b":3}"#, &["a.b=3"], &["a.b"]),
+            (r#"{"a":{"b":1},"a.b":2}"#, r#"{"a":{"b":null},"a.b":null}"#, &[], &["a.b"]),
             (r#"{"a":{"b":1},"a.b":2}"#, r#"{"a":{"b":3},"a.b":2}"#, &["a.b=3"], &[]),
             (
                 r#"{"a":{"b.c":1,"d":1},"a.b":{"c":2}}"#,
