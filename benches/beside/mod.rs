@@ -15,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use load::{Histogram, Load, Report};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// One server's rounds with one number of connections.
 pub struct Rounds<'a> {
@@ -138,6 +139,8 @@ pub struct Server {
     pub addr: SocketAddr,
     pub token: String,
     pub child: Child,
+    /// What ends it.
+    pub end: Signal,
 }
 
 impl Server {
@@ -176,6 +179,7 @@ impl Server {
             addr: SocketAddr::from(([127, 0, 0, 1], 0)),
             token: String::new(),
             child,
+            end: Signal::KILL,
         };
         loop {
             let line = lines
@@ -206,15 +210,37 @@ impl Server {
         )
     }
 
-    /// Resident memory in MiB.
+    /// Resident memory in MiB, that of its children too.
     pub fn rss(&self) -> f64 {
-        kilobytes(&format!("/proc/{}/status", self.child.id()), "VmRSS:") / 1024.0
+        let of = |process: &u32| kilobytes(&format!("/proc/{process}/status"), "VmRSS:");
+        self.processes().iter().map(of).sum::<f64>() / 1024.0
+    }
+
+    /// The most resident memory that it had, in MiB.
+    pub fn peak(&self) -> f64 {
+        kilobytes(&format!("/proc/{}/status", self.child.id()), "VmHWM:") / 1024.0
+    }
+
+    /// Seconds of CPU that it and its children have used.
+    pub fn cpu(&self) -> f64 {
+        self.processes().into_iter().map(cpu).sum()
+    }
+
+    /// The process and its children.
+    fn processes(&self) -> Vec<u32> {
+        let own = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children"));
+        let children = children.unwrap_or_default();
+        let children = children.split_whitespace().map(|id| id.parse().expect("a number"));
+        std::iter::once(own).chain(children).collect()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        if let Some(process) = Pid::from_raw(self.child.id() as i32) {
+            let _ = kill_process(process, self.end);
+        }
         let _ = self.child.wait();
     }
 }
