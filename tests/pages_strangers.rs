@@ -3,15 +3,11 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::thread;
 
 use support::Server;
 use support::server::verb;
 use support::web::{Visitor, form_with, link_in, new_link, path_of};
-use triggerly::model::limits::PEOPLE_OF_ACCOUNT_MAX;
-use triggerly::model::{Date, PersonChange};
-use triggerly::store::{Draft, Store, Writer};
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -122,55 +118,6 @@ fn invitations_push_out_no_other_accounts_links() {
         assert_eq!(made.status, 200, "{made:?}");
     }
     assert_eq!(Visitor::new(server.address).get(&waiting).status, 200);
-}
-
-#[test]
-fn an_account_that_many_see_takes_nobody_more_until_one_leaves() {
-    let (mut server, dir) = serve();
-    let first = link_in(&server.printed);
-    let mut ada = Visitor::by_link(server.address, &first, "ada@example.com", PASSWORD);
-    let profile = home(&mut ada).replace("/overview", "/profile");
-    assert!(server.terminate().success());
-    let store = Arc::new(Store::open(dir.path()).expect("a store"));
-    let writer = Writer::start(Arc::clone(&store), store.flusher()).expect("a thread");
-    let account = store.accounts().list()[0].id;
-    let fill = |person: usize| {
-        let (email, password) = (format!("{person}@example.com"), "$argon2id$nobody's");
-        let made = PersonChange::Made { email: &email, password, account };
-        writer.submit_and_wait(vec![Draft::person(made, Date::from_millis(5))])
-    };
-    for person in 1..PEOPLE_OF_ACCOUNT_MAX {
-        fill(person).expect("there is room");
-    }
-    fill(PEOPLE_OF_ACCOUNT_MAX).expect_err("there is none");
-    writer.close();
-    drop((writer, store));
-
-    let server = Server::start(dir.path());
-    ada.address = server.address;
-    let page = ada.get(&profile);
-    assert!(page.text().contains("These are 100 people, which is the most."), "{page:?}");
-    assert!(!page.text().contains("/invite"), "no button");
-    let mark = form_with(page.text(), "csrf").fields[0].value.clone();
-    let invited = ada.post(&format!("{profile}/invite"), &[("csrf", &mark)]);
-    let why = "100 people have access to this account, which is the most.";
-    assert_eq!((invited.status, invited.text().contains(why)), (422, true), "{invited:?}");
-    assert!(!invited.text().contains("/link/"));
-
-    // One of the server's owner can be made, for whoever has forgotten a password.
-    let link = new_link(&server.dir, "default");
-    let refused = take(&server, &link, "bob@example.com", PASSWORD);
-    assert_eq!((refused.status, refused.text().contains(why)), (400, true), "{refused:?}");
-    let again = new_link(&server.dir, "default");
-    let renewed = take(&server, &again, "1@example.com", PASSWORD);
-    assert_eq!(renewed.status, 303, "{renewed:?}");
-
-    // The link wasn't used up, and there is room as soon as somebody has left.
-    let gone = form_with(page.text(), "person").fields;
-    let gone = gone.into_iter().find(|field| field.name == "person").expect("somebody").value;
-    let fields = [("csrf", mark.as_str()), ("person", gone.as_str())];
-    assert_eq!(ada.post(&format!("{profile}/people/remove"), &fields).status, 303);
-    drop(Visitor::by_link(server.address, &link, "bob@example.com", PASSWORD));
 }
 
 #[test]

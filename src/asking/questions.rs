@@ -92,6 +92,7 @@ impl Params<'_> {
             interval: self.interval(&INTERVALS)?.unwrap_or(Interval::Day),
             zone,
             by_type: true,
+            who: stats::Who::Everybody,
         })
     }
 

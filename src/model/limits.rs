@@ -68,9 +68,6 @@ pub const ZONE_BYTES_MAX: usize = 64;
 /// People who may sign in to one server. They are kept in memory and copied when one changes.
 pub const PEOPLE_MAX: usize = 1_000;
 
-/// Of those, how many see one account, so that no account's people leave others without room.
-pub const PEOPLE_OF_ACCOUNT_MAX: usize = 100;
-
 /// Bytes of a person's e-mail address: what RFC 5321 lets a path have, without its brackets.
 pub const EMAIL_BYTES_MAX: usize = 254;
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::limits::{
     ACCOUNTS_OF_PERSON_MAX, INVITATIONS_OF_ACCOUNT_MAX, LINKS_MAX, PEOPLE_MAX,
-    PEOPLE_OF_ACCOUNT_MAX, SESSION_LABEL_BYTES_MAX, SESSIONS_OF_PERSON_MAX,
+    SESSION_LABEL_BYTES_MAX, SESSIONS_OF_PERSON_MAX,
 };
 use super::person::{
     Email, Link, PasswordHash, Person, PersonChange, PersonId, PersonRefusal, Session, TokenHash,
@@ -143,7 +143,6 @@ impl People {
                 if self.by_id.len() >= PEOPLE_MAX {
                     return Err(PersonRefusal::TooManyPeople);
                 }
-                self.room_in(account)?;
                 self.put(person, Vec::new());
                 Ok(Touched::Person(PersonId(seq)))
             }
@@ -161,14 +160,11 @@ impl People {
                 Ok(Touched::Person(person))
             }
             PersonChange::Joined { person, account } => {
-                let accounts = &self.get(person).ok_or(PersonRefusal::NoPerson)?.accounts;
-                if !accounts.contains(&account) {
-                    if accounts.len() >= ACCOUNTS_OF_PERSON_MAX {
-                        return Err(PersonRefusal::TooManyAccounts);
-                    }
-                    self.room_in(account)?;
-                    self.person_mut(person)?.accounts.insert(account);
+                let accounts = &mut self.person_mut(person)?.accounts;
+                if accounts.len() >= ACCOUNTS_OF_PERSON_MAX && !accounts.contains(&account) {
+                    return Err(PersonRefusal::TooManyAccounts);
                 }
+                accounts.insert(account);
                 Ok(Touched::Person(person))
             }
             PersonChange::Left { person, account } => {
@@ -257,14 +253,6 @@ impl People {
             Some(taken) if Some(*taken) != own => Err(PersonRefusal::EmailTaken),
             _ => Ok(email),
         }
-    }
-
-    /// Whether one more may see an account.
-    fn room_in(&self, account: AccountId) -> Result<(), PersonRefusal> {
-        if self.members(account).len() >= PEOPLE_OF_ACCOUNT_MAX {
-            return Err(PersonRefusal::TooManyMembers);
-        }
-        Ok(())
     }
 
     fn person_mut(&mut self, id: PersonId) -> Result<&mut Person, PersonRefusal> {

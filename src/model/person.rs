@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::limits::{
     ACCOUNTS_OF_PERSON_MAX, EMAIL_BYTES_MAX, LINK_HOURS, PASSWORD_HASH_BYTES_MAX, PEOPLE_MAX,
-    PEOPLE_OF_ACCOUNT_MAX, SESSION_DAYS, SESSION_LABEL_BYTES_MAX,
+    SESSION_DAYS, SESSION_LABEL_BYTES_MAX,
 };
 use super::{AccountId, Date, Seq};
 
@@ -310,9 +310,6 @@ pub enum PersonRefusal {
     /// There are [`PEOPLE_MAX`].
     #[error("{PEOPLE_MAX} people may sign in already, which is the most one server keeps")]
     TooManyPeople,
-    /// The account is seen by [`PEOPLE_OF_ACCOUNT_MAX`].
-    #[error("{PEOPLE_OF_ACCOUNT_MAX} people have access to this account, which is the most")]
-    TooManyMembers,
     /// The person sees [`ACCOUNTS_OF_PERSON_MAX`].
     #[error("this person has access to {ACCOUNTS_OF_PERSON_MAX} accounts, which is the most")]
     TooManyAccounts,

@@ -166,6 +166,12 @@ impl Filter {
         }
     }
 
+    /// Whether it asks for nothing but type, time and bots, which the store counts by itself.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.clauses.is_empty() && self.user_id.is_none()
+    }
+
     /// Whether an event passes.
     #[must_use]
     pub fn wants(&self, event: &Event<'_>, overrides: &Overrides) -> bool {

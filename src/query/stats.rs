@@ -41,6 +41,20 @@ pub struct Question {
     pub zone: Zone,
     /// Whether each type is counted by itself; else a row is of all types, and its type is empty.
     pub by_type: bool,
+    /// Who is told apart; others are 0. Where days aren't those of UTC, users are found by reading events, and
+    /// visitors by reading what browsers told beside them, which takes several times as long.
+    pub who: Who,
+}
+
+/// Who is behind some events, as far as it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who {
+    /// Nobody.
+    Nobody,
+    /// Users.
+    Users,
+    /// Users and visitors.
+    Everybody,
 }
 
 /// How many events there are.
@@ -108,11 +122,6 @@ impl Question {
             missing,
         })
     }
-
-    /// Whether what the store counts by itself is all that is asked for.
-    fn is_plain(&self) -> bool {
-        self.filter.clauses.is_empty() && self.filter.user_id.is_none()
-    }
 }
 
 /// A question that is being answered.
@@ -131,23 +140,27 @@ struct Counting<'q> {
 #[derive(Clone, Copy)]
 struct Wanted {
     counts: bool,
-    sketches: bool,
+    sketches: Who,
 }
 
 impl Counting<'_> {
     fn run(&mut self) -> Result<(), Failure> {
-        let sketched = if self.question.is_plain() && self.count_by_hours()? {
+        let who = self.question.who;
+        let sketched = if self.question.filter.is_plain() && self.count_by_hours()? {
             false
         } else {
             self.book = Book::new(self.question);
             let Filter { from, to, .. } = self.question.filter;
-            self.read(from, to, Wanted { counts: true, sketches: true }, &self.stop.anew())?
+            self.read(from, to, Wanted { counts: true, sketches: who }, &self.stop.anew())?
         };
+        if who == Who::Nobody {
+            return Ok(());
+        }
         if sketched {
             self.finish(0..self.book.tallies.len());
             return Ok(());
         }
-        if self.question.is_plain() {
+        if self.question.filter.is_plain() && who == Who::Everybody {
             self.sketch_all()?;
         }
         for rows in self.book.portions()? {
@@ -228,7 +241,7 @@ impl Counting<'_> {
         self.book.check()?;
         let stop = self.stop.anew();
         for (start, end) in torn {
-            let counts = Wanted { counts: true, sketches: false };
+            let counts = Wanted { counts: true, sketches: Who::Nobody };
             self.read(Some(start), Some(end), counts, &stop)?;
         }
         Ok(true)
@@ -274,9 +287,12 @@ impl Counting<'_> {
         };
         let (start, end) = (*start, *end);
         let torn = torn(&stretches);
-        let sketches = Wanted { counts: false, sketches: true };
+        let who = self.question.who;
+        let sketches = Wanted { counts: false, sketches: who };
         let stop = self.stop.anew();
-        if !self.question.is_plain() || !self.is_read_apart(&torn, (Some(start), Some(end)))? {
+        if !self.question.filter.is_plain()
+            || !self.is_read_apart(&torn, (Some(start), Some(end)))?
+        {
             self.read(Some(start), Some(end), sketches, &stop)?;
             return Ok(());
         }
@@ -294,7 +310,9 @@ impl Counting<'_> {
                     && let Some(distinct) = &mut book.tallies[row].distinct
                 {
                     distinct.users.merge(users);
-                    distinct.visitors.merge(visitors);
+                    if who == Who::Everybody {
+                        distinct.visitors.merge(visitors);
+                    }
                 }
             },
         )?;
@@ -318,22 +336,23 @@ impl Counting<'_> {
         let columns = Columns {
             dates: true,
             kinds: true,
-            users: wanted.sketches,
-            contexts: wanted.sketches,
+            users: wanted.sketches >= Who::Users,
+            contexts: wanted.sketches == Who::Everybody,
             ..Columns::default()
         };
         let scan = Scan { from, to, ..question.filter.scan(columns) };
         let mut sketching = wanted.sketches;
         let missing = question.filter.read(store, scan, stop, &mut |piece, rows| {
             book.tell(piece, rows, Wanted { sketches: sketching, ..wanted });
-            if wanted.counts && sketching && book.sketches_bytes() > SKETCHES_BYTES_MAX {
-                sketching = false;
+            let is_much = || book.sketches_bytes() > SKETCHES_BYTES_MAX;
+            if wanted.counts && sketching != Who::Nobody && is_much() {
+                sketching = Who::Nobody;
                 book.tallies.iter_mut().for_each(|tally| tally.distinct = None);
             }
             book.check()
         })?;
         self.missing = self.missing.max(missing.records);
-        Ok(sketching)
+        Ok(sketching != Who::Nobody)
     }
 }
 

@@ -239,6 +239,14 @@ fn distinct<'t>(events: impl IntoIterator<Item = &'t Told>) -> (usize, usize) {
 
 fn naive_stats(store: &Store, question: &stats::Question) -> Value {
     let all = passing(store, &question.filter);
+    let told_of = |events: &[&Told]| {
+        let (users, visitors) = distinct(events.iter().copied());
+        match question.who {
+            stats::Who::Everybody => (users, visitors),
+            stats::Who::Users => (users, 0),
+            stats::Who::Nobody => (0, 0),
+        }
+    };
     let mut rows: BTreeMap<(Date, &str), Vec<&Told>> = BTreeMap::new();
     for told in &all {
         let start = question.zone.bucket(question.interval, told.date).start;
@@ -248,11 +256,11 @@ fn naive_stats(store: &Store, question: &stats::Question) -> Value {
     let rows: Vec<Value> = rows
         .into_iter()
         .map(|((start, kind), events)| {
-            let (users, visitors) = distinct(events.iter().copied());
+            let (users, visitors) = told_of(&events);
             json!({"type": kind, "from": question.zone.show(start), "count": events.len(), "users": users, "visitors": visitors})
         })
         .collect();
-    let (users, visitors) = distinct(&all);
+    let (users, visitors) = told_of(&all.iter().collect::<Vec<_>>());
     json!({
         "interval": question.interval.name(), "count": all.len(), "users": users, "visitors": visitors,
         "rows": rows,
@@ -446,6 +454,7 @@ proptest! {
         sealed in 0..160_usize,
         sets in sets(),
         counts in proptest::collection::vec((filter(), interval(), zone(), any::<bool>()), 16),
+        totalled in proptest::collection::vec((filter(), any::<bool>()), 24),
         times in proptest::collection::vec((dates(), dates(), any::<bool>(), 1..6_usize), 12),
         breakdowns in proptest::collection::vec(
             (filter(), by(), measure(), proptest::option::of(interval()), zone(), select(vec![1_usize, 3, 10, 1000])),
@@ -460,20 +469,23 @@ proptest! {
         for (filter, interval, zone, by_type) in counts {
             let (count, missing) = filter.count(store, &Stop::never()).unwrap();
             prop_assert_eq!((count, missing), (passing(store, &filter).len() as u64, 0));
-            let question = stats::Question { filter, interval, zone, by_type };
-            let answer = question.answer(store, &Stop::never()).unwrap();
-            assert_same(&question, &answer, naive_stats(store, &question));
+            for who in [stats::Who::Everybody, stats::Who::Users, stats::Who::Nobody] {
+                let question = stats::Question { filter: filter.clone(), interval, zone, by_type, who };
+                let answer = question.answer(store, &Stop::never()).unwrap();
+                assert_same(&question, &answer, naive_stats(store, &question));
+            }
+        }
+        for (filter, who) in totalled {
+            let filter = Filter { clauses: Vec::new(), user_id: None, ..filter };
+            let all = passing(store, &filter);
+            let (users, visitors) = if who { distinct(&all) } else { (0, 0) };
+            let naive = totals::Totals { events: all.len() as u64, users: users as u64, visitors: visitors as u64, missing: 0 };
+            let question = totals::Question { who, ..totals::Question::of(&filter) };
+            assert_eq!(question.answer(store, &Stop::never()).unwrap(), naive, "{question:?}");
         }
         for (from, to, bots, top) in times {
             let (account, from, to) = (ACCOUNT, Date::from_millis(from), Date::from_millis(to));
             let all = passing(store, &Filter { from: Some(from), to: Some(to), bots, ..Filter::of(ACCOUNT) });
-            let (users, visitors) = distinct(&all);
-            let naive = totals::Totals { events: all.len() as u64, users: users as u64, visitors: visitors as u64, missing: 0 };
-            let question = totals::Question { account, from, to, bots, who: true };
-            assert_eq!(question.answer(store, &Stop::never()).unwrap(), naive, "{question:?}");
-            let question = totals::Question { who: false, ..question };
-            let naive = totals::Totals { users: 0, visitors: 0, ..naive };
-            assert_eq!(question.answer(store, &Stop::never()).unwrap(), naive, "{question:?}");
             let question = tops::Question { account, from, to, bots, top };
             assert_eq!(question.answer(store, &Stop::never()).unwrap(), naive_tops(&all, top), "{question:?}");
         }
@@ -579,8 +591,13 @@ fn nothing_has_more_users_than_events() {
         let clauses = [clause].into_iter().filter(|clause| !clause.is_empty());
         let clauses = clauses.map(|clause| Clause::parse(clause, &Zone::UTC).unwrap()).collect();
         let filter = Filter { clauses, ..Filter::of(ACCOUNT) };
-        let question =
-            stats::Question { filter, interval: Interval::Day, zone: Zone::UTC, by_type: true };
+        let question = stats::Question {
+            filter,
+            interval: Interval::Day,
+            zone: Zone::UTC,
+            by_type: true,
+            who: stats::Who::Everybody,
+        };
         question.answer(&trial.store, stop).unwrap()
     };
     let assert_no_more = |answer: &stats::Stats| {
@@ -626,8 +643,13 @@ fn who_is_told_to_stop_stops() {
     assert!(matches!(stopped, Err(Failure::Stopping)));
     let filter = Filter { user_id: Some("u".to_owned()), ..Filter::of(ACCOUNT) };
     trial.put(vec![event("view", Some("u"), 0, "{}", None)]);
-    let question =
-        stats::Question { filter, interval: Interval::Day, zone: Zone::UTC, by_type: true };
+    let question = stats::Question {
+        filter,
+        interval: Interval::Day,
+        zone: Zone::UTC,
+        by_type: true,
+        who: stats::Who::Everybody,
+    };
     assert!(matches!(
         question.answer(&trial.store, &Stop::new(u64::MAX, &|| true)),
         Err(Failure::Stopping)
@@ -651,8 +673,13 @@ fn answers_have_bounds() {
         let clause = |text: &&str| Clause::parse(text, &Zone::UTC).unwrap();
         let clauses = clauses.iter().map(clause).collect();
         let filter = Filter { clauses, ..Filter::of(ACCOUNT) };
-        let question =
-            stats::Question { filter, interval: Interval::Hour, zone: Zone::UTC, by_type: true };
+        let question = stats::Question {
+            filter,
+            interval: Interval::Hour,
+            zone: Zone::UTC,
+            by_type: true,
+            who: stats::Who::Everybody,
+        };
         question.answer(&trial.store, &Stop::never()).map(|stats| stats.rows.len())
     };
     let points = |interval| {
@@ -736,7 +763,13 @@ fn what_is_read_apart_is_less_than_all() {
     let all = 4 * 310;
     let zone = "Europe/Berlin".parse().unwrap();
     let filter = Filter::of(ACCOUNT);
-    let question = stats::Question { filter, interval: Interval::Month, zone, by_type: true };
+    let question = stats::Question {
+        filter,
+        interval: Interval::Month,
+        zone,
+        by_type: true,
+        who: stats::Who::Everybody,
+    };
     let asked = std::cell::Cell::new(0);
     let stop = || {
         asked.set(asked.get() + 1);

@@ -11,9 +11,11 @@ use crate::store::{Columns, DAY_MILLIS, HOUR_MILLIS, Sketch, Store};
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
-pub struct Question {
+pub struct Question<'q> {
     /// Whose events.
     pub account: crate::model::AccountId,
+    /// Of this type only.
+    pub kind: Option<&'q str>,
     /// From this date on.
     pub from: Date,
     /// Before this date.
@@ -53,20 +55,34 @@ pub(super) fn ends(from: Date, to: Date, whole: Option<(Date, Date)>) -> Vec<(Da
     ends.into_iter().filter(|(start, end)| start < end).collect()
 }
 
-impl Question {
+impl<'q> Question<'q> {
+    /// All that a filter says of type, time and bots; of conditions it knows nothing.
+    #[must_use]
+    pub fn of(filter: &'q Filter) -> Question<'q> {
+        let Filter { account, kind, from, to, bots, .. } = filter;
+        Question {
+            account: *account,
+            kind: kind.as_deref(),
+            from: from.unwrap_or(Date::MIN),
+            to: to.unwrap_or(Date::from_millis(Date::MAX.millis() + 1)),
+            bots: *bots,
+            who: true,
+        }
+    }
+
     /// Counts.
     ///
     /// # Errors
     /// [`Failure`].
     pub fn answer(&self, store: &Store, stop: &Stop<'_>) -> Result<Totals, Failure> {
-        let Question { account, from, to, bots, who } = *self;
+        let Question { account, kind, from, to, bots, who } = *self;
         let (mut totals, answers) = (Totals::default(), answers(store, stop));
         let (mut users, mut visitors) = (Sketch::default(), Sketch::default());
         let hours = whole(from, to, HOUR_MILLIS);
         if let Some((first, last)) = hours {
             let events = &mut totals.events;
             let missing =
-                answers.counts(account, None, Some(first), Some(last), &mut |_, _, count| {
+                answers.counts(account, kind, Some(first), Some(last), &mut |_, _, count| {
                     *events += count.people + if bots { count.nobodys } else { 0 };
                 })?;
             totals.missing = missing.records;
@@ -74,7 +90,7 @@ impl Question {
         let days = if who { whole(from, to, DAY_MILLIS) } else { hours };
         if let Some((first, last)) = days.filter(|_| who) {
             let (first, last) = (Some(first), Some(last));
-            let missing = answers.distinct(account, None, first, last, bots, &mut |u, v| {
+            let missing = answers.distinct(account, kind, first, last, bots, &mut |u, v| {
                 users.merge(u);
                 visitors.merge(v);
             })?;
@@ -82,7 +98,9 @@ impl Question {
         }
         let columns = Columns { dates: true, users: who, contexts: who, ..Columns::default() };
         for (start, end) in ends(from, to, days) {
-            let filter = Filter { from: Some(start), to: Some(end), bots, ..Filter::of(account) };
+            let kind = kind.map(str::to_owned);
+            let filter =
+                Filter { kind, from: Some(start), to: Some(end), bots, ..Filter::of(account) };
             let scan = filter.scan(columns);
             let missing = filter.read(store, scan, stop, &mut |piece, rows| {
                 let mut known_users = vec![false; piece.users().len()];

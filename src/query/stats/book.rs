@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 
-use super::{Question, ROWS_MAX, Row, SKETCHES_BYTES_MAX, Wanted};
+use super::{Question, ROWS_MAX, Row, SKETCHES_BYTES_MAX, Wanted, Who};
 use crate::model::{AccountId, Date};
 use crate::query::Failure;
 use crate::query::interval::Buckets;
@@ -144,8 +144,10 @@ impl Book {
     pub fn tell(&mut self, piece: &Piece<'_>, rows: &[u32], wanted: Wanted) {
         // Of each type: its number, and the bucket and the row that it was last in.
         let mut recent: Vec<Option<(u32, u32, Option<usize>)>> = vec![None; piece.kinds().len()];
-        let mut users = vec![None; if wanted.sketches { piece.users().len() } else { 0 }];
-        let mut visitors = vec![None; if wanted.sketches { piece.contexts().len() } else { 0 }];
+        let (with_users, with_visitors) =
+            (wanted.sketches >= Who::Users, wanted.sketches == Who::Everybody);
+        let mut users = vec![None; if with_users { piece.users().len() } else { 0 }];
+        let mut visitors = vec![None; if with_visitors { piece.contexts().len() } else { 0 }];
         for row in rows {
             let row = *row as usize;
             let bucket = self.buckets.number(piece.date(row));
@@ -169,11 +171,11 @@ impl Book {
             let tally = &mut self.tallies[place];
             if wanted.counts {
                 tally.count += 1;
-                if wanted.sketches {
+                if with_users {
                     tally.distinct.get_or_insert_default();
                 }
             }
-            if !wanted.sketches {
+            if !with_users {
                 continue;
             }
             let Some(distinct) = &mut tally.distinct else { continue };
@@ -182,7 +184,7 @@ impl Book {
                 let hash = || hash_of_user(self.account, piece.users()[user]);
                 distinct.users.insert(*users[user].get_or_insert_with(hash));
             }
-            if let Some(number) = piece.context_number(row) {
+            if with_visitors && let Some(number) = piece.context_number(row) {
                 let number = number as usize;
                 let visitor = visitors[number].get_or_insert_with(|| {
                     let visitor = Circumstances::of(piece.contexts()[number]).visitor;

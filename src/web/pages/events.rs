@@ -13,7 +13,7 @@ use crate::asking::{self, Failure, Params};
 use crate::http::{Request, Response};
 use crate::jobs::Weight;
 use crate::model::{Date, Seq};
-use crate::query::{events, stats};
+use crate::query::{events, stats, totals};
 use crate::schema::{Interval, members};
 use crate::store::Order;
 use crate::web::chart::{Chart, Input, Point, beginnings};
@@ -252,14 +252,21 @@ fn value_of(raw: &str) -> String {
 
 /// Counts what is asked, over time and by type.
 fn count(visit: &Visit<'_>, filter: &Filter, format: &Format) -> Result<Counted, Failure> {
-    let interval = filter.interval();
-    let question = stats::Question {
-        filter: filter.question()?,
-        interval,
-        zone: filter.zone(),
-        by_type: true,
+    let (interval, asked) = (filter.interval(), filter.question()?);
+    let (store, stop) = (&visit.rooms.store, visit.stop);
+    // Who is behind them is told of the whole alone. Where nothing but type and time is asked, what the store
+    // keeps of whole days tells it, whichever zone the intervals are of.
+    let who = if asked.is_plain() { stats::Who::Nobody } else { stats::Who::Everybody };
+    let question =
+        stats::Question { filter: asked, interval, zone: filter.zone(), by_type: true, who };
+    let stats = question.answer(store, stop)?;
+    let (users, visitors) = match who {
+        stats::Who::Nobody => {
+            let all = totals::Question::of(&question.filter).answer(store, stop)?;
+            (all.users, all.visitors)
+        }
+        _ => (stats.users, stats.visitors),
     };
-    let stats = question.answer(&visit.rooms.store, visit.stop)?;
     let (mut kinds, mut times) = (BTreeMap::<&str, u64>::new(), BTreeMap::<Date, u64>::new());
     for row in &stats.rows {
         *kinds.entry(&row.r#type).or_default() += row.count;
@@ -288,8 +295,8 @@ fn count(visit: &Visit<'_>, filter: &Filter, format: &Format) -> Result<Counted,
     };
     Ok(Counted {
         count: many(stats.count, "event"),
-        users: many(stats.users, "user"),
-        visitors: many(stats.visitors, "visitor"),
+        users: many(users, "user"),
+        visitors: many(visitors, "visitor"),
         chart: Chart::new(&chart, format),
         interval: heading(interval),
         kinds: if kinds.len() > 1 {

@@ -137,9 +137,15 @@ fn shown(visit: &Visit<'_>, period: &Period, bots: bool) -> Result<Shown, Failur
         bots,
         ..crate::query::Filter::of(account)
     };
-    let counted = stats::Question { filter, interval, zone, by_type: false }.answer(store, stop)?;
-    let total =
-        |from, to, who| totals::Question { account, from, to, bots, who }.answer(store, stop);
+    // Of the whole the store's sketches of days tell users and visitors, of the chart's intervals users alone: in
+    // other zones than UTC those are read.
+    let who = stats::Who::Users;
+    let counted =
+        stats::Question { filter, interval, zone, by_type: false, who }.answer(store, stop)?;
+    let total = |from, to, who| {
+        totals::Question { account, kind: None, from, to, bots, who }.answer(store, stop)
+    };
+    let all = total(from, to, true)?;
     let before = match period.before {
         Some((start, end)) => Some(total(start, end, true)?),
         None => None,
@@ -160,8 +166,8 @@ fn shown(visit: &Visit<'_>, period: &Period, bots: bool) -> Result<Shown, Failur
     let stats = vec![
         stat("Today", today.events, Some(yesterday.events), "yesterday by this time"),
         stat("Events", counted.count, before.map(|all| all.events), period.before_name),
-        stat("Users", counted.users, before.map(|all| all.users), period.before_name),
-        stat("Visitors", counted.visitors, before.map(|all| all.visitors), period.before_name),
+        stat("Users", all.users, before.map(|all| all.users), period.before_name),
+        stat("Visitors", all.visitors, before.map(|all| all.visitors), period.before_name),
     ];
     let missing = [counted.missing, tops.missing, newest.missing].into_iter().max().unwrap_or(0);
     Ok(Shown {

@@ -18,7 +18,7 @@ use askama::Template;
 use crate::asking::Failure;
 use crate::http::{Request, Response};
 use crate::jobs::Weight;
-use crate::model::limits::{LINK_HOURS, PEOPLE_OF_ACCOUNT_MAX};
+use crate::model::limits::LINK_HOURS;
 use crate::web::frame::{Frame, Notice, Section};
 use crate::web::parts::{Choice, Moment};
 use crate::web::snippets::{Snippet, snippets};
@@ -86,13 +86,6 @@ struct Page {
     /// A link for somebody else, if one was just made.
     link: Option<String>,
     link_hours: i64,
-}
-
-impl Page {
-    /// Whether nobody else can come to see the account.
-    fn is_full(&self) -> bool {
-        self.members.len() >= PEOPLE_OF_ACCOUNT_MAX
-    }
 }
 
 /// What stands in a field, and what is wrong with it.

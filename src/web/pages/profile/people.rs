@@ -1,10 +1,9 @@
 //! Who sees the account: one-time links for others, and taking somebody's access back.
 
-use super::{Failure, Notice, Response, Visit, answer, done, page, told};
+use super::{Failure, Response, Visit, answer, done, page, told};
 use crate::auth;
-use crate::model::{PersonChange, PersonId, PersonRefusal, TokenHash};
+use crate::model::{PersonChange, PersonId, TokenHash};
 use crate::store::Draft;
-use crate::web::answer::sentence;
 use crate::web::pages::sign_in::no_randomness;
 
 /// Somebody who sees the account.
@@ -27,14 +26,8 @@ pub(super) fn members(visit: &Visit<'_>) -> Result<Vec<Member>, Failure> {
     Ok(shown)
 }
 
-/// Makes a link for somebody else, unless nobody else could use it.
+/// Makes a link for somebody else.
 pub(in crate::web) fn invite(visit: &Visit<'_>) -> Result<Response, Failure> {
-    let mut before = page(visit)?;
-    if before.is_full() {
-        let text = sentence(&PersonRefusal::TooManyMembers.to_string());
-        before.frame.notice = Some(Notice { is_error: true, text });
-        return visit.page_as(422, &before);
-    }
     let token = auth::new_token().map_err(no_randomness)?;
     let (hash, account) = (TokenHash::of(&token), visit.account()?.id);
     let change = PersonChange::LinkMade { hash, account, by_operator: false };
