@@ -42,7 +42,7 @@ pub struct Selection {
     pub to: Option<Date>,
     /// Events of this type only, where [`Selection::kind`] is of events; asks for no keys of submissions.
     pub event_type: Option<String>,
-    /// One kind only.
+    /// One kind only; one of events asks for no keys of submissions.
     pub kind: Option<Kind>,
     /// Also what is said of accounts and of the store itself, in the sealed part of the log.
     pub controls: bool,

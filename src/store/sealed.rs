@@ -23,6 +23,9 @@ const GROUP_COST: u64 = 64;
 /// A row group of which some rows are picked costs as much as if one in so many were read, beside these.
 const ENTER_PART: u64 = 16;
 
+/// Records at positions that are at most one in so many of a row group's are picked out of it.
+const NARROW: u64 = 16;
+
 /// Everything that is selected, from wherever it lies.
 pub(super) struct Sources<'t> {
     order: Order,
@@ -297,7 +300,17 @@ impl Hints {
         is_without && asked.is_ok()
     }
 
-    /// Reads what may be looked for of a row group: all, or of one type its events alone, where they are few.
+    /// Whether so few records of a row group can be asked for, by their positions, that they are picked out of it.
+    fn is_narrow(&self, segment: &Segment, group: usize) -> bool {
+        let Some(group) = segment.groups().get(group) else { return false };
+        let first = group.first_seq.max(*self.range.start());
+        let last = group.last_seq.min(*self.range.end());
+        // Whoever asks for more than events may want the keys of submissions.
+        self.kind == Some(Kind::Events) && (last + 1).saturating_sub(first) <= group.rows / NARROW
+    }
+
+    /// Reads what may be looked for of a row group: all, or of one type its events alone, or those at a few
+    /// positions.
     fn read(
         &self,
         segment: &Segment,
@@ -312,6 +325,13 @@ impl Hints {
         if let Some([kind]) = self.event_kinds.as_deref() {
             let mut group = columns.enter(segment, group)?;
             if let Some(rows) = group.events_of_type(kind, &self.range)? {
+                let cost = group.rows() as u64 / ENTER_PART + rows.len() as u64;
+                return Ok(Read { rows: Some(rows), cost });
+            }
+        }
+        if self.is_narrow(segment, group) {
+            let mut group = columns.enter(segment, group)?;
+            if let Some(rows) = group.records_within(&self.range)? {
                 let cost = group.rows() as u64 / ENTER_PART + rows.len() as u64;
                 return Ok(Read { rows: Some(rows), cost });
             }

@@ -90,6 +90,9 @@ pub(super) fn columns(segment: &Segment, group: usize) {
         }
     }
     let _ = group.records_of("u1", &[u32::MAX]);
+    if let Ok(Some(records)) = group.records_within(&(5..=9)) {
+        assert!(records.iter().count() <= rows);
+    }
     for kind in ["", "page view"] {
         if let Ok(Some(records)) = group.events_of_type(kind, &(1..=u64::MAX)) {
             assert!(records.iter().count() <= rows);

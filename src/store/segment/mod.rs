@@ -33,8 +33,8 @@
 //!   attributes of the rows that are wanted. It undoes Parquet's encodings (`pages`, `encoding`) as far as
 //!   segments use them; a file that uses others is said to be damaged.
 //! - [`RowGroup::records_of`] gives one user's records among rows that an index names, [`RowGroup::events_of_type`]
-//!   the events of a type that few are of. Both decompress only the pages that they are in, only as far as they
-//!   have to.
+//!   the events of a type that few are of, [`RowGroup::records_within`] the records of a few positions. They decompress
+//!   only the pages that these are in, only as far as they have to.
 //!
 //! # Beside segments
 //! [`UsersWriter`] writes users, and [`Table`] reads events or users out of any Parquet file that has the

@@ -158,6 +158,22 @@ fn assert_columns(rows: &Rows, mut group: RowGroup<'_>) -> Result<(), SegmentErr
         });
         assert_eq!(found, few.then_some(expected), "{kind} {range:?}");
     }
+    // Those at some positions, where they are few: the first, the last, some between, all, and none.
+    let (first, last) = (rows.seq(0), rows.seq(rows.len() - 1));
+    let some = rows.seq(middle)..=rows.seq((middle + 5).min(rows.len() - 1));
+    for range in [first..=first, last..=Seq::MAX, some, 1..=Seq::MAX, last + 1..=Seq::MAX] {
+        let expected: Vec<_> = rows
+            .iter()
+            .filter(|(seq, _)| range.contains(seq))
+            .map(|(seq, record)| format!("{seq} {:?}", Record { keyed: None, ..record }))
+            .collect();
+        let few = expected.len() <= rows.len() / 8;
+        let found = group.records_within(&range)?;
+        let found = found.map(|found| -> Vec<String> {
+            found.iter().map(|(seq, record)| format!("{seq} {record:?}")).collect()
+        });
+        assert_eq!(found, few.then_some(expected), "{range:?}");
+    }
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Some rows of a row group, a user's or those of a type, out of the pages that they are in and no others.
+//! Some rows of a row group, a user's, those of a type or at some positions, out of the pages that they are in and no others.
 
 use std::ops::RangeInclusive;
 
@@ -74,6 +74,30 @@ impl RowGroup<'_> {
             group.pick_numbers(column::SEQ, rows, seq)?;
             let mut seqs = seq.iter();
             rows.retain(|_| seqs.next().is_some_and(|seq| range.contains(&(*seq as Seq))));
+            group.pick_words(column::USER_ID, rows, users)?;
+            group.pick(columns).map(Some)
+        })
+    }
+
+    /// The records at some positions in the log; none if so many lie there that to read all of the row group is as
+    /// quick. The key of a submission isn't told.
+    ///
+    /// # Errors
+    /// [`SegmentError::Damaged`].
+    pub fn records_within(
+        &mut self,
+        range: &RangeInclusive<Seq>,
+    ) -> Result<Option<Rows>, SegmentError> {
+        self.picking(|group, columns| {
+            let PickedColumns { rows, seq, users, .. } = columns;
+            rows.clear();
+            rows.extend(0..group.rows() as u32);
+            group.pick_numbers(column::SEQ, rows, seq)?;
+            let mut seqs = seq.iter();
+            rows.retain(|_| seqs.next().is_some_and(|seq| range.contains(&(*seq as Seq))));
+            if rows.len() > group.rows() / PICKED_OF {
+                return Ok(None);
+            }
             group.pick_words(column::USER_ID, rows, users)?;
             group.pick(columns).map(Some)
         })
