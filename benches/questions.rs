@@ -23,7 +23,7 @@ mod generator;
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
@@ -87,11 +87,7 @@ fn main() -> ExitCode {
     println!("{}\n", machine(&scratch.0));
     let data = Dataset::at(&dir);
     data.make(events, users);
-    let mut rotate = Command::new(env!("CARGO_BIN_EXE_triggerly"));
-    rotate.args(["account", "rotate", "default", "--only", "secret", "--data"]).arg(&data.store);
-    let rotated = String::from_utf8(rotate.output().expect("it runs").stdout).expect("text");
-    let secret = rotated.lines().find_map(|line| line.strip_prefix("secret_key="));
-    let secret = secret.expect("an account called default");
+    let secret = &Server::secret(&data.store);
 
     if has("--tracking") || !whole {
         let seconds: f64 =

@@ -94,11 +94,14 @@ pub fn drive(
     server: &Server,
     connections: usize,
     time: Duration,
-    mut on_answer: impl FnMut(),
+    on_answer: impl FnMut(),
 ) -> Report {
+    drive_by(server, &Load { connections, time, ..Load::at(server.addr) }, on_answer)
+}
+
+fn drive_by(server: &Server, load: &Load, mut on_answer: impl FnMut()) -> Report {
     let (head, tail) = (server.request_head(), server.request_tail());
     let mut event = Vec::new();
-    let load = Load { connections, time, ..Load::at(server.addr) };
     load.run(
         |request, connection, sequence| {
             let user = (connection as u64 * 157 + sequence) % 10_000;
@@ -114,6 +117,12 @@ pub fn drive(
         },
         |_, _, _| on_answer(),
     )
+}
+
+/// The same as an open loop: so many calls fall due in a second.
+pub fn drive_paced(server: &Server, connections: usize, time: Duration, pace: f64) -> Report {
+    let load = Load { connections, time, pace: Some(pace), ..Load::at(server.addr) };
+    drive_by(server, &load, || {})
 }
 
 /// Base64 as a query holds it: what is not a letter or digit percent-encoded.
@@ -150,9 +159,7 @@ impl Server {
 
     /// The real thing, on a store that is there already or not.
     pub fn named(name: &str, data: &Path) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_triggerly"));
-        command.args(["serve", "--log", "warn", "--listen", "127.0.0.1:0", "--data"]);
-        let mut server = Server::start(name.to_owned(), command.arg(data));
+        let mut server = Server::serve(name, data);
         if server.token.is_empty() {
             let mut show = Command::new(env!("CARGO_BIN_EXE_triggerly"));
             let shown = show.args(["account", "show", "default", "--data"]).arg(data).output();
@@ -161,6 +168,22 @@ impl Server {
             server.token = token.expect("an account called default").to_owned();
         }
         server
+    }
+
+    /// The same, without its account's token where the store was there already.
+    pub fn serve(name: &str, data: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_triggerly"));
+        command.args(["serve", "--log", "warn", "--listen", "127.0.0.1:0", "--data"]);
+        Server::start(name.to_owned(), command.arg(data))
+    }
+
+    /// A new secret key of the account, whose store it is.
+    pub fn secret(data: &Path) -> String {
+        let mut rotate = Command::new(env!("CARGO_BIN_EXE_triggerly"));
+        rotate.args(["account", "rotate", "default", "--only", "secret", "--data"]).arg(data);
+        let rotated = String::from_utf8(rotate.output().expect("it runs").stdout).expect("text");
+        let secret = rotated.lines().find_map(|line| line.strip_prefix("secret_key="));
+        secret.expect("an account called default").to_owned()
     }
 
     pub fn start(name: String, command: &mut Command) -> Self {

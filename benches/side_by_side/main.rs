@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo bench --bench side_by_side -- [SECTION]... [--short] [--rounds 9] [--seconds 3] [--connections 64,256]
-//!                                     [--json FILE]
+//!                                     [--minutes 10] [--events 10000000] [--imported 1000000] [--keep DIR] [--json FILE]
 //! ```
 //! A section is measured by the module that has its name below; without any, all are. Each prints a table, and the last one
 //! is that of the goals: no figure makes the run fail, calls that failed do. The figures are kept as JSON in the folder of
@@ -13,11 +13,20 @@
 //! out, and says how to come by it. Without cargo's `--bench`, as under `cargo test`, a tiny round of what needs
 //! none shows that it works.
 
+mod appended;
+mod batches;
+mod behind;
 #[path = "../beside/mod.rs"]
 mod beside;
+#[path = "../beside/dataset.rs"]
+mod dataset;
 mod gate;
+#[path = "../generator/mod.rs"]
+mod generator;
 mod goals;
+mod latency;
 mod minutes;
+mod one_core;
 mod peers;
 mod pixel;
 mod report;
@@ -53,11 +62,26 @@ const fn section(
 
 const WRK: (&str, &str) = ("wrk", "wrk");
 const NGINX: (&str, &str) = ("nginx", "nginx-light");
+const TASKSET: (&str, &str) = ("taskset", "util-linux");
+const STRIP: (&str, &str) = ("strip", "binutils");
 
 const SECTIONS: &[Section] = &[
     section("pixel", &[WRK, NGINX], pixel::kept),
     section("new", &[WRK, NGINX], pixel::new),
+    section("latency", &[], latency::at_half_load),
+    section("one", &[], appended::one),
+    section("ndjson", &[], batches::ndjson),
+    section("commits", &[], appended::commits),
+    section("import", &[], batches::import),
+    section("reads", &[], reads),
+    section("rest", &[], behind::at_rest),
+    section("start", &[], behind::start),
+    section("idle", &[], behind::idle),
+    section("memory", &[], behind::memory),
+    section("behind", &[], behind::behind),
     section("minutes", &[], minutes::over_time),
+    section("one-core", &[WRK, TASKSET], one_core::beside_all),
+    section("binary", &[STRIP], behind::binary),
     Section { usual: false, ..section("gate", &[], gate::beside_ungated) },
 ];
 
@@ -69,6 +93,12 @@ struct Settings {
     connections: Vec<usize>,
     /// Of the one long run.
     long_seconds: f64,
+    idle_seconds: f64,
+    /// Events that lie behind, and those of an import.
+    events: u64,
+    imported: u64,
+    /// Where the events behind are kept for the next time.
+    keep: Option<PathBuf>,
 }
 
 /// A run.
@@ -144,6 +174,12 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// What questions cost has a bench of its own, which takes DuckDB from PyPI.
+fn reads(_: &Bench, _: &mut Report) -> Result<(), String> {
+    println!("reads, beside DuckDB: cargo bench --bench questions\n");
+    Ok(())
+}
+
 /// Cargo's folder of builds, by the one for temporary files in it.
 fn build() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the folder of the build")
@@ -189,6 +225,10 @@ impl Arguments {
             seconds: of(3.0, 1.0, 0.1),
             connections,
             long_seconds: of(600.0, 6.0, 0.2),
+            idle_seconds: of(10.0, 2.0, 0.1),
+            events: of(10e6, 2e5, 2e3) as u64,
+            imported: of(1e6, 1e5, 2e3) as u64,
+            keep: None,
         };
         let (mut sections, mut json) = (BTreeSet::new(), None);
         let mut args = args.iter();
@@ -200,15 +240,16 @@ impl Arguments {
             match arg.as_str() {
                 "--bench" | "--test" | "--short" => {}
                 "--rounds" => settings.rounds = number(value()?)?.max(1.0) as usize,
-                "--seconds" => {
-                    settings.seconds = number(value()?)?;
-                    settings.long_seconds = settings.seconds;
-                }
+                "--seconds" => settings.seconds = number(value()?)?,
                 "--connections" => {
                     let counts = value()?.split(',').map(|count| count.parse());
                     let counts: Result<_, _> = counts.collect();
                     settings.connections = counts.map_err(|why| format!("{arg}: {why}"))?;
                 }
+                "--minutes" => settings.long_seconds = 60.0 * number(value()?)?,
+                "--events" => settings.events = number(value()?)?.max(100.0) as u64,
+                "--imported" => settings.imported = number(value()?)?.max(100.0) as u64,
+                "--keep" => settings.keep = Some(value()?.into()),
                 "--json" => json = Some(value()?.into()),
                 name if SECTIONS.iter().any(|section| section.name == name) => {
                     sections.insert(name.to_owned());

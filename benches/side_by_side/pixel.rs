@@ -6,7 +6,7 @@ use std::thread;
 use crate::Bench;
 use crate::beside::Server;
 use crate::peers::{self, Nginx};
-use crate::report::{Report, Row, Unit};
+use crate::report::{Report, Row};
 use crate::wrk::{Connections, Trial, Wrk};
 
 /// Over connections that stay open.
@@ -76,8 +76,6 @@ fn beside_others(
         let at = rows.len() - 2;
         rows.splice(at..at, [own, bare, nginx]);
     }
-    let memory = [durable.peak()];
-    rows.push(Row::new("memory of triggerly, at the most", Unit::Memory, &memory));
     println!();
     report.table(section, &rows);
     Ok(())

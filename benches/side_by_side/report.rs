@@ -23,6 +23,11 @@ pub enum Unit {
     Memory,
     /// Seconds, shown as millionths.
     Micros,
+    /// Of a hundred.
+    Percent,
+    Bytes,
+    /// 10^6 bytes.
+    Megabytes,
 }
 
 impl Unit {
@@ -32,6 +37,9 @@ impl Unit {
             Unit::Ratio => format!("{value:.2}"),
             Unit::Time => millis(Duration::from_secs_f64(value)),
             Unit::Memory => format!("{value:.1} MiB"),
+            Unit::Percent => format!("{value:.3} %"),
+            Unit::Bytes => format!("{value:.1} B"),
+            Unit::Megabytes => format!("{value:.1} MB"),
             Unit::Micros => format!("{:.1} µs", value * 1e6),
         }
     }

@@ -9,7 +9,10 @@
 //! each one begun is counted in `calls`, `io_errors` or `unanswered`.
 //!
 //! A closed loop waits for a slow server, so the latencies are those of N
-//! patient clients; a stall is seen once for each connection.
+//! patient clients; a stall is seen once for each connection. With a pace the
+//! loop is open: calls fall due one after another, whatever became of those
+//! before, and each counts from when it was due, so that a stall is seen by all
+//! that fell due in it.
 
 #![allow(dead_code, reason = "each test or bench that includes this file uses its part")]
 
@@ -34,6 +37,10 @@ pub struct Load {
     pub grace: Duration,
     /// Off: a new connection for each call.
     pub keep_alive: bool,
+    /// Calls that fall due in a second, on whichever connection is free; those
+    /// due within `time` are all begun. `None`: each connection's next call is
+    /// due with the answer to its last.
+    pub pace: Option<f64>,
 }
 
 impl Load {
@@ -46,6 +53,7 @@ impl Load {
             time: Duration::from_secs(1),
             grace: Duration::from_secs(5),
             keep_alive: true,
+            pace: None,
         }
     }
 
@@ -78,6 +86,7 @@ impl Load {
             begun: 0,
             under_way: 0,
             last_answer: opened,
+            free: Vec::new(),
             report: Report::default(),
         };
         // The clock starts once all are open, so that opening them is no part
@@ -98,9 +107,16 @@ impl Load {
         }
 
         let deadline = run.stop + self.grace;
-        while run.under_way > 0 && Instant::now() < deadline {
+        while (run.under_way > 0 || !run.free.is_empty()) && Instant::now() < deadline {
+            // Those that are free take what has fallen due.
+            while run.due() <= Instant::now()
+                && let Some(key) = run.free.pop()
+            {
+                run.begin(&mut slots[key]);
+            }
             events.clear();
-            let left = deadline.saturating_duration_since(Instant::now());
+            let until = if run.free.is_empty() { deadline } else { deadline.min(run.due()) };
+            let left = until.saturating_duration_since(Instant::now());
             let left = left.try_into().expect("a time of some seconds");
             let buffer = rustix::buffer::spare_capacity(&mut events);
             match epoll::wait(&run.poller, buffer, Some(&left)) {
@@ -256,6 +272,8 @@ struct Slot {
     sequence: u64,
     next_sequence: u64,
     began: Instant,
+    /// Waiting for a call to fall due.
+    idle: bool,
 }
 
 impl Slot {
@@ -272,6 +290,7 @@ impl Slot {
             sequence: 0,
             next_sequence: 0,
             began: Instant::now(),
+            idle: false,
         }
     }
 
@@ -320,14 +339,33 @@ struct Run<'a, N, A> {
     begun: u64,
     under_way: usize,
     last_answer: Instant,
+    /// Connections that wait for a call to fall due.
+    free: Vec<usize>,
     report: Report,
 }
 
 impl<N: FnMut(&mut Vec<u8>, usize, u64), A: FnMut(usize, u64, u16)> Run<'_, N, A> {
+    /// When the next call is due.
+    fn due(&self) -> Instant {
+        let after = self.load.pace.map_or(0.0, |pace| self.begun as f64 / pace);
+        self.start + Duration::from_secs_f64(after)
+    }
+
     /// Begins the slot's next call, or closes the slot when none is to be
-    /// begun or nobody listens. Loops past calls that break at once.
+    /// begun or nobody listens. Loops past calls that break at once. With a
+    /// pace, a slot whose next call isn't due yet is left free.
     fn begin(&mut self, slot: &mut Slot) {
-        while self.begun < self.load.calls && Instant::now() < self.stop {
+        let paced = self.load.pace.is_some();
+        while self.begun < self.load.calls
+            && (if paced { self.due() } else { Instant::now() }) < self.stop
+        {
+            let due = self.due();
+            if paced && due > Instant::now() {
+                slot.idle = true;
+                self.free.push(slot.key);
+                return;
+            }
+            slot.idle = false;
             if slot.stream.is_none() && !self.open(slot) {
                 return;
             }
@@ -337,7 +375,7 @@ impl<N: FnMut(&mut Vec<u8>, usize, u64), A: FnMut(usize, u64, u16)> Run<'_, N, A
             (self.next_request)(&mut slot.request, slot.key, slot.sequence);
             slot.sent = 0;
             slot.filled = 0;
-            slot.began = Instant::now();
+            slot.began = if paced { due } else { Instant::now() };
             self.begun += 1;
             match slot.send() {
                 Ok(whole) => {
@@ -356,6 +394,11 @@ impl<N: FnMut(&mut Vec<u8>, usize, u64), A: FnMut(usize, u64, u16)> Run<'_, N, A
     /// Takes a slot as far as its socket allows.
     fn advance(&mut self, slot: &mut Slot, readable: bool) {
         if slot.stream.is_none() {
+            return;
+        }
+        // Ended by the server while it had nothing to do: opened again when it has.
+        if slot.idle {
+            self.close(slot);
             return;
         }
         // Reading comes first: a server may refuse a long request before its
