@@ -214,3 +214,27 @@ fn quantiles_are_within_a_bucket() {
     low.record(Duration::ZERO);
     low.record(Duration::MAX);
 }
+
+#[test]
+fn with_a_pace_calls_count_from_when_they_were_due() {
+    const STALL: Duration = Duration::from_millis(200);
+    let addr = server(|path| {
+        if path == "/0/0" {
+            std::thread::sleep(STALL);
+        }
+        Some(OK.to_vec())
+    });
+    let load = Load { time: Duration::from_millis(300), pace: Some(100.0), ..Load::at(addr) };
+    let report = load.run(get, |_, _, _| {});
+    // All that fell due, though the one connection was held up by the first.
+    assert_eq!((report.calls, report.failed()), (30, 0));
+    // Of those, 20 fell due in the stall, 10 ms apart, and waited for its end: half of all about 50 ms or more.
+    assert!(report.latencies.p50() >= Duration::from_millis(45), "{report:?}");
+    assert!(report.latencies.max() >= STALL);
+
+    // None is sent before it is due.
+    let began = Instant::now();
+    let report = Load { connections: 4, ..load }.run(get, |_, _, _| {});
+    assert_eq!((report.calls, report.failed()), (30, 0));
+    assert!(began.elapsed() >= Duration::from_millis(290));
+}
