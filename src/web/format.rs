@@ -327,6 +327,17 @@ impl Format {
     }
 }
 
+/// What heads the column of an interval's beginnings.
+#[must_use]
+pub fn heading(interval: Interval) -> &'static str {
+    match interval {
+        Interval::Hour => "Hour",
+        Interval::Day => "Day",
+        Interval::Week => "Week",
+        Interval::Month => "Month",
+    }
+}
+
 /// How long something takes or took: `350 ms`, `12 s`, `2 h 5 min`, `3 days`.
 #[must_use]
 pub fn duration(millis: u64) -> String {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use askama::Template;
 
-use super::events::{heading, tabs};
+use super::events::tabs;
 use super::filter::{self, Filter, Period, Said, clause_of, clause_of_context};
 use crate::asking::Failure;
 use crate::http::Response;
@@ -15,7 +15,7 @@ use crate::query::measure::{Measure, Outcome};
 use crate::query::types;
 use crate::schema::{CONTEXT, CONTEXTS, Clause, Interval, Zone};
 use crate::web::chart::{Spark, beginnings};
-use crate::web::format::{Format, NOTHING};
+use crate::web::format::{Format, NOTHING, heading};
 use crate::web::frame::{Frame, Notice, Section};
 use crate::web::parts::{Bar, Choice, Tab, cut};
 use crate::web::visit::Visit;

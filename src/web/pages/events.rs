@@ -17,7 +17,7 @@ use crate::query::{events, stats, totals};
 use crate::schema::{Interval, members};
 use crate::store::Order;
 use crate::web::chart::{Chart, Input, Point, beginnings};
-use crate::web::format::Format;
+use crate::web::format::{Format, heading};
 use crate::web::frame::{Frame, Notice, Section};
 use crate::web::parts::{Bar, Moment, Tab, cut};
 use crate::web::visit::Visit;
@@ -324,14 +324,4 @@ fn points(
     };
     let begin = beginnings(filter.zone(), interval, from, end);
     (begin.into_iter().map(point).collect(), end == soon)
-}
-
-/// What heads the column of an interval's beginnings.
-pub(super) fn heading(interval: Interval) -> &'static str {
-    match interval {
-        Interval::Hour => "Hour",
-        Interval::Day => "Day",
-        Interval::Week => "Week",
-        Interval::Month => "Month",
-    }
 }

@@ -9,7 +9,6 @@ use crate::http::Response;
 use crate::model::Date;
 use crate::query::live::{Arrived, Live, Question};
 use crate::store::index::Facet;
-use crate::web::answer::escaped;
 use crate::web::format::Format;
 use crate::web::frame::{Frame, Section};
 use crate::web::parts::{Moment, Stat};
@@ -65,10 +64,10 @@ pub(super) struct Row {
 /// Lines of events.
 pub(super) fn rows(visit: &Visit<'_>, events: &[Arrived]) -> Vec<Row> {
     let format = visit.format();
-    events.iter().map(|event| row(event, &format)).collect()
+    events.iter().map(|event| row(visit, event, &format)).collect()
 }
 
-fn row(event: &Arrived, format: &Format) -> Row {
+fn row(visit: &Visit<'_>, event: &Arrived, format: &Format) -> Row {
     let facet = |facet| event.facet(facet).unwrap_or_default().to_owned();
     let browser = match (event.facet(Facet::Browser), event.facet(Facet::Os)) {
         (Some(browser), Some(os)) => format!("{browser} on {os}"),
@@ -77,14 +76,10 @@ fn row(event: &Arrived, format: &Format) -> Row {
     };
     let user = event.user_id.clone().unwrap_or_default();
     Row {
-        href: format!("events/{}", event.seq),
+        href: visit.path(&format!("events/{}", event.seq)),
         at: format.ago(event.at),
         kind: event.kind.clone(),
-        user_href: if user.is_empty() {
-            String::new()
-        } else {
-            format!("users/{}", escaped(&user))
-        },
+        user_href: visit.user_path(&user),
         user,
         page: event.facet(Facet::Page).map_or_else(|| facet(Facet::ContextPage), str::to_owned),
         browser,

@@ -14,8 +14,9 @@ use crate::ingest::Reject;
 use crate::model::Date;
 use crate::query::{live, stats, tops, totals};
 use crate::schema::Interval;
+use crate::web::answer::address;
 use crate::web::chart::{Chart, Input, Point, beginnings};
-use crate::web::format::Format;
+use crate::web::format::{Format, heading};
 use crate::web::frame::{Frame, Notice, Section};
 use crate::web::pages::live::{Row, rows};
 use crate::web::parts::{Stat, Tab};
@@ -81,28 +82,24 @@ fn page(
     let params = visit.params();
     let mut frame = visit.frame_of(Section::Overview, "Overview", &[]);
     if let Some(why) = why {
-        let text = format!("{}.", capital(&why.detail));
-        frame.notice = Some(Notice { is_error: true, text });
+        frame.notice = Some(Notice::refused(why));
     }
-    let suffix = if bots { "&bots=1" } else { "" };
+    let given = |name: &str| params.text(name).unwrap_or_default();
+    let (from, to) = (given("from"), given("to"));
+    let path = visit.path("overview");
+    let (with, without) = (("bots", "1"), ("bots", ""));
+    let (same, other) = if bots { (with, without) } else { (without, with) };
     let name = period.and_then(|period| period.name);
     let periods = Period::named()
         .map(|(known, title)| Tab {
-            href: format!("?period={known}{suffix}"),
+            href: address(&path, &[("period", known), same]),
             label: title.to_owned(),
             is_current: name == Some(known),
         })
         .collect();
-    let given = |name: &str| params.text(name).unwrap_or_default();
-    let (from, to) = (given("from"), given("to"));
-    let same = match name {
-        Some(name) => format!("period={name}"),
-        None => [("from", &from), ("to", &to)]
-            .into_iter()
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| format!("{name}={}", crate::web::answer::escaped(value)))
-            .collect::<Vec<_>>()
-            .join("&"),
+    let bots_href = match name {
+        Some(name) => address(&path, &[("period", name), other]),
+        None => address(&path, &[("from", &from), ("to", &to), other]),
     };
     let is_fresh = shown.as_ref().is_some_and(|shown| shown.newest.is_empty() && shown.is_nothing);
     let page = Page {
@@ -112,18 +109,12 @@ fn page(
         to,
         period: name.unwrap_or_default(),
         bots,
-        bots_href: format!("?{same}{}", if bots { "" } else { "&bots=1" }),
+        bots_href,
         path: visit.path(""),
         seen: shown,
         is_fresh,
     };
     visit.page_as(if why.is_some() { 400 } else { 200 }, &page)
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    first + letters.as_str()
 }
 
 /// Asks for all that is shown.
@@ -173,12 +164,7 @@ fn shown(visit: &Visit<'_>, period: &Period, bots: bool) -> Result<Shown, Failur
     Ok(Shown {
         stats,
         chart: chart(&counted, period, &format),
-        chart_first: match interval {
-            Interval::Hour => "Hour",
-            Interval::Day => "Day",
-            Interval::Week => "Week",
-            Interval::Month => "Month",
-        },
+        chart_first: heading(interval),
         lists: lists::all(visit, period, bots, &tops, counted.count),
         newest: rows(visit, &newest.events),
         missing: (missing > 0).then(|| {

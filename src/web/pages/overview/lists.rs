@@ -2,8 +2,10 @@
 
 use super::period::Period;
 use crate::query::tops::{Top, Tops};
+use crate::schema::CONTEXT;
 use crate::store::index::Facet;
-use crate::web::answer::escaped;
+use crate::web::answer::address;
+use crate::web::pages::filter::{clause_of, clause_of_context};
 use crate::web::parts::{Bar, cut};
 use crate::web::visit::Visit;
 
@@ -57,18 +59,17 @@ fn list(
     events: u64,
 ) -> List {
     let (format, zone) = (visit.format(), visit.zone());
-    let time = format!(
-        "&from={}&to={}{}",
-        escaped(&zone.show(period.from)),
-        escaped(&zone.show(period.to)),
-        if bots { "" } else { "&bots=0" }
-    );
+    let (path, from, to) = (visit.path("events"), zone.show(period.from), zone.show(period.to));
+    let events_of = |name: &str, value: &str| {
+        let bots = if bots { "1" } else { "" };
+        address(&path, &[(name, value), ("from", &from), ("to", &to), ("bots", bots)])
+    };
     let greatest = top.rows.first().map_or(0, |(_, count)| *count);
     let bar = |(text, count): &(String, u64)| Bar {
         label: cut(text, LABEL_CHARS_MAX).into_owned(),
         href: match text.len() {
-            _ if by.is_empty() => format!("events?type={}{time}", escaped(text)),
-            0..=LINKED_BYTES_MAX => format!("events?where={}{time}", escaped(&clause(by, text))),
+            _ if by.is_empty() => events_of("type", text),
+            0..=LINKED_BYTES_MAX => events_of("where", &clause(by, text)),
             _ => String::new(),
         },
         value: format.compact(*count),
@@ -92,6 +93,9 @@ fn list(
 
 /// The condition that a value is just this text.
 fn clause(by: &str, text: &str) -> String {
-    // A text is always JSON.
-    format!("{by}={}", serde_json::to_string(text).unwrap_or_default())
+    let value = serde_json::Value::from(text).to_string();
+    match by.strip_prefix(CONTEXT) {
+        Some(name) => clause_of_context(name, &value),
+        None => clause_of(by, &value),
+    }
 }
