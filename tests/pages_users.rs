@@ -259,12 +259,12 @@ fn refused_calls_stand_together_and_alone_until_somebody_is_erased() {
         assert_eq!(server.get(&server.target("events", object)).status, 400);
     }
     let page = visitor.get(refused);
-    let rows = page.text().matches("<tr><td>").count();
+    let rows = page.text().matches("<tr><td data-label=").count();
     assert_eq!(rows, 2, "{page:?}");
     for told in [
         "invalid_json",
         "The data is not JSON",
-        "<td class=\"n\">2</td>",
+        "<td class=\"n\" data-label=\"Times\">2</td>",
         "invalid_date",
         "/profile#snippets",
     ] {
@@ -272,7 +272,7 @@ fn refused_calls_stand_together_and_alone_until_somebody_is_erased() {
     }
     assert!(!page.text().contains("<i>soon"));
     let single = visitor.get(&format!("{refused}?view=single"));
-    assert_eq!(single.text().matches("<tr><td>").count(), 3);
+    assert_eq!(single.text().matches("<tr><td data-label=").count(), 3);
 
     let erase = "/accounts/1/user/erase?id=u";
     let form = form_with(visitor.get(erase).text(), "confirm");

@@ -69,11 +69,14 @@ export async function axeFaults(page) {
   return found.map(({ id, help, nodes, count }) => `axe: ${id}: ${help}, ${count} times:\n    ${nodes.join("\n    ").replace(/\n\s*/g, "\n    ")}`);
 }
 
-/// What is wider than the page, if the page can be moved sideways.
+/// What is wider than the page, if the page can be moved sideways; on a phone, the same of a table whose rows stack.
 export async function overflowFaults(page) {
   return page.evaluate(() => {
     const root = document.documentElement;
     const width = root.clientWidth;
+    const stacks = width > 640 ? [] : [...document.querySelectorAll(".stacks")].map((table) => table.parentElement);
+    const moved = stacks.filter((box) => box.scrollWidth > box.clientWidth);
+    if (moved.length > 0) return moved.map((box) => `a table moves sideways: ${box.scrollWidth} in ${box.clientWidth}`);
     if (root.scrollWidth <= width) return [];
     const wide = [...document.querySelectorAll("body *")].filter((one) => {
       const { right, width: own } = one.getBoundingClientRect();

@@ -38,6 +38,7 @@ const cases = [
   ["a form that sends to elsewhere", "<form action='https://a.example/'><button>x</button></form>", "injection", /leads to elsewhere/],
   ["text that turns its surroundings", "<p>Some <b>\u202etext</b> around.</p>", "injection", /apart/],
   ["what is too wide", "<pre>" + "x".repeat(2000) + "</pre>", "overflow", /wide in a window of/],
+  ["rows that don't stack", "<div><table class='stacks'><tbody><tr><td>" + "x".repeat(2000) + "</td></tr></tbody></table></div>", "phone", /a table moves sideways/],
   ["a picture without words", "<img src='data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA='>", "axe", /image-alt/],
   ["an element that isn't closed", "<p><b>x</p>", "html", /close-order/],
   ["an id twice", "<p id='a'>x</p><p id='a'>y</p>", "html", /no-dup-id/],
@@ -65,6 +66,10 @@ await withBrowser([site.host], async (browser) => {
     const eyes = {
       html: async () => htmlFaults(await answer.text()),
       axe: () => axeFaults(visitor.page),
+      phone: async () => {
+        await visitor.size(390);
+        return overflowFaults(visitor.page);
+      },
       overflow: () => overflowFaults(visitor.page),
       injection: () => injectionFaults(visitor.page, site.origin),
       clean: async () => {
