@@ -121,6 +121,9 @@ await withBrowser([host(origin)], async (browser) => {
     await read();
     if (javascript) {
       await page.waitForFunction(() => [...document.querySelectorAll("tbody tr")].filter((row) => row.textContent.includes("page view")).length === 2);
+      // Who listens is told how many came, and isn't read the list.
+      assert.equal(await page.$eval("[role=status]", (line) => line.textContent), "1 new event.");
+      assert.equal(await page.$$eval("[data-poll] :is([aria-live], [role=status])", (all) => all.length), 0);
     } else {
       await visitor.follow("Reload");
     }

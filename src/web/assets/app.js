@@ -29,8 +29,29 @@
     check();
   };
 
+  // How many rows of a list came, for who listens: never the list, and no more often than it can be listened to.
+  const teller = (box) => {
+    const line = document.getElementById(box.dataset.tell);
+    if (!line) return () => {};
+    const keys = (within) => all('tbody tr td:first-child a', within).map((link) => link.getAttribute('href'));
+    let known = keys(box);
+    let [count, isMore, told] = [0, false, 0];
+    return (text) => {
+      const now = keys(new DOMParser().parseFromString(text, 'text/html'));
+      // The newest stand first; where none is known, more may have come than are shown.
+      const old = now.findIndex((key) => known.includes(key));
+      isMore ||= old < 0 && now.length >= Number(box.dataset.most);
+      count += old < 0 ? now.length : old;
+      known = now;
+      if (!count || Date.now() - told < 10000) return;
+      line.textContent = `${count}${isMore ? ' or more' : ''} new event${count > 1 ? 's' : ''}.`;
+      [count, isMore, told] = [0, false, Date.now()];
+    };
+  };
+
   // A piece of a page, anew every so often, while somebody looks at it.
   const poll = (box) => {
+    const tell = teller(box);
     const every = Math.max(1, Number(box.dataset.seconds) || 5) * 1000;
     let wait = every;
     let timer = 0;
@@ -48,6 +69,7 @@
         }
         if (!answer.ok) throw answer.status;
         const text = await answer.text();
+        tell(text);
         const chosen = getSelection();
         const isHeld = box.contains(document.activeElement) || !chosen.isCollapsed && box.contains(chosen.anchorNode);
         if (!isHeld && text !== box.last) {

@@ -30,6 +30,7 @@ struct Page {
     path: String,
     query: &'static str,
     seconds: u32,
+    most: usize,
     bots: bool,
     seen: Shown,
 }
@@ -93,7 +94,8 @@ pub(in crate::web) fn live(visit: &Visit<'_>) -> Result<Response, Failure> {
     let seen = look(visit, bots)?;
     let frame = visit.frame_of(Section::Live, "Live", &[]);
     let query = if bots { "?bots=1" } else { "" };
-    visit.page(&Page { frame, path: visit.path(""), query, seconds: SECONDS, bots, seen })
+    let path = visit.path("");
+    visit.page(&Page { frame, path, query, seconds: SECONDS, most: SHOWN_MAX, bots, seen })
 }
 
 /// The piece of it that changes.
