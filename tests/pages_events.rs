@@ -317,6 +317,23 @@ fn steps_and_coming_back_are_as_the_api_has_them() {
         assert_eq!(reply.status, 400, "{query}");
         assert!(reply.text().contains("name=\"step1\""), "{query}: the form is there");
     }
+    // A condition is never left out without a word.
+    for (query, number) in [
+        ("step1=view&step2=purchase&where3=a%3D1", 3),
+        ("step1=view&where2=a%3D1", 2),
+        ("where1=a%3D1", 1),
+    ] {
+        let reply = visitor.get(&format!("/{ACCOUNT}/funnel?{query}"));
+        assert_eq!(reply.status, 400, "{query}");
+        let shown = text(reply.text());
+        assert_eq!(
+            shown.matches(&format!("Step {number} has a condition but no type")).count(),
+            2,
+            "{shown}"
+        );
+        let field = format!("name=\"where{number}\" type=\"text\" value=\"a=1\"");
+        assert!(reply.text().contains(&field), "{query}: as it was filled in");
+    }
     assert!(text(&page(&mut visitor, "funnel?step1=view")).contains("Choose two steps or more"));
 
     let grid = page(&mut visitor, "retention?first=view&back=cart&interval=month");

@@ -94,7 +94,11 @@ const PLACES: &[(&str, Kind, &[&str])] = &[
     (
         "/accounts/{account}/funnel",
         Kind::Page,
-        &["", "?step1=page%20view&step2=added%20to%20cart&step3=purchase&within=7d&period=all"],
+        &[
+            "",
+            "?step1=page%20view&step2=added%20to%20cart&step3=purchase&within=7d&period=all",
+            "?step1=page%20view&where2=width%3E1 400",
+        ],
     ),
     (
         "/accounts/{account}/retention",

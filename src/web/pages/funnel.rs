@@ -9,6 +9,7 @@ use askama::Template;
 use super::filter::{self, Fields, Filter, Period, Said};
 use crate::asking::{Failure, Params};
 use crate::http::{Query, Response};
+use crate::ingest::{Code, Reject};
 use crate::query::funnel::{self, STEPS_MIN};
 use crate::web::chart;
 use crate::web::format::Format;
@@ -56,6 +57,8 @@ struct Page {
 struct Field {
     number: usize,
     kind: String,
+    /// Why that makes no sense, if it doesn't.
+    error: String,
     clauses: Vec<String>,
 }
 
@@ -85,7 +88,11 @@ pub(in crate::web) fn funnel(visit: &Visit<'_>) -> Result<Response, Failure> {
     let format = visit.format();
     let mut frame = visit.frame_of(Section::Funnel, "Funnel", &[]);
     let (mut found, mut status) = (None, 200);
-    if steps.len() >= STEPS_MIN {
+    if let Some(number) = steps.untyped() {
+        let reject = Reject::new(Code::InvalidParameter, steps::untyped(number));
+        frame.notice = Some(Notice::refused(&reject));
+        status = 400;
+    } else if steps.len() >= STEPS_MIN {
         let call = steps.for_call(&rest);
         let params = Params::of(Query::of(&call)).in_zone(visit.zone());
         let (from, to) = filter.span();

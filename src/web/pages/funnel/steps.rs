@@ -7,7 +7,7 @@ use super::Field;
 use crate::asking::CLAUSES_MAX;
 use crate::http::Query;
 use crate::query::funnel::{STEPS_MAX, STEPS_MIN};
-use crate::web::answer::escaped;
+use crate::web::answer::{escaped, sentence};
 
 /// Parameters that the form has fields for.
 pub(super) static FIELDS: [&str; 2 * STEPS_MAX + 1] = [
@@ -23,7 +23,7 @@ pub(super) struct Step {
     clauses: Vec<String>,
 }
 
-/// The steps in order, those that have a type.
+/// The steps in order, those that say anything: each has a type, unless [`Steps::untyped`] tells otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Steps(Vec<Step>);
 
@@ -57,7 +57,7 @@ impl Steps {
                 rest.push((name, value));
             }
         }
-        steps.retain(|step| !step.kind.is_empty());
+        steps.retain(|step| *step != Step::default());
         (Steps(steps), rest)
     }
 
@@ -74,11 +74,18 @@ impl Steps {
         self.0.len()
     }
 
+    /// The first step, from 1, that has conditions but no type that they are of: nothing can be asked then.
+    pub fn untyped(&self) -> Option<usize> {
+        self.0.iter().position(|step| step.kind.is_empty()).map(|at| at + 1)
+    }
+
     /// The query of the page's address.
     pub fn for_page(&self, rest: &Pairs) -> String {
         let mut pairs = rest.clone();
         for (at, step) in self.0.iter().enumerate() {
-            pairs.push((format!("step{}", at + 1), step.kind.clone()));
+            if !step.kind.is_empty() {
+                pairs.push((format!("step{}", at + 1), step.kind.clone()));
+            }
             let clauses = step.clauses.iter();
             pairs.extend(clauses.map(|clause| (format!("where{}", at + 1), clause.clone())));
         }
@@ -105,7 +112,9 @@ impl Steps {
         let field = |(at, step): (usize, Step)| {
             let mut clauses = step.clauses;
             clauses.push(String::new());
-            Field { number: at + 1, kind: step.kind, clauses }
+            let is_wrong = step.kind.is_empty() && clauses.len() > 1;
+            let error = if is_wrong { sentence(&untyped(at + 1)) } else { String::new() };
+            Field { number: at + 1, kind: step.kind, error, clauses }
         };
         steps.into_iter().enumerate().map(field).collect()
     }
@@ -118,6 +127,11 @@ impl Steps {
         };
         self.0.iter().map(label).collect()
     }
+}
+
+/// What is to be done about a step that has conditions alone.
+pub(super) fn untyped(number: usize) -> String {
+    format!("step {number} has a condition but no type: choose a type, or leave the condition out")
 }
 
 /// Adds a condition. One more than there may be is kept, so that the question is refused.
@@ -165,6 +179,30 @@ mod tests {
             let steps: Vec<_> =
                 asked.steps.iter().map(|step| (step.kind.as_str(), step.clauses.len())).collect();
             assert_eq!((steps, asked.filter.clauses.len()), (vec![("a", 1), ("b,c", 1)], 1));
+        }
+    }
+
+    #[test]
+    fn a_condition_without_a_type_is_kept_and_told_of() {
+        for (query, untyped, page) in [
+            ("step1=a&step2=b&where2=x%3D1", None, "step1=a&step2=b&where2=x%3D1"),
+            ("step1=a&where2=x%3D1", Some(2), "step1=a&where2=x%3D1"),
+            ("where1=x%3D1", Some(1), "where1=x%3D1"),
+            // Numbers are those that the form has then.
+            ("step1=a&step3=b&where5=x%3D1", Some(3), "step1=a&step2=b&where3=x%3D1"),
+            ("steps=a,,b&where=2%3Ax%3D1", Some(2), "step1=a&where2=x%3D1&step3=b"),
+        ] {
+            let (steps, rest) = Steps::of(Query::of(query));
+            assert_eq!(steps.untyped(), untyped, "{query}");
+            assert_eq!(steps.for_page(&rest), page, "{query}");
+            assert_eq!(Steps::of(Query::of(page)).0, steps, "{query}");
+            let told: Vec<_> =
+                steps.fields().into_iter().filter(|it| !it.error.is_empty()).collect();
+            let numbers: Vec<_> = told.iter().map(|field| field.number).collect();
+            assert_eq!(numbers, untyped.into_iter().collect::<Vec<_>>(), "{query}");
+            assert!(
+                told.iter().all(|it| it.clauses == ["x=1", ""] && it.error.contains("no type"))
+            );
         }
     }
 
