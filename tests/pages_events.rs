@@ -242,8 +242,8 @@ fn an_event_is_shown_as_it_was_sent_and_as_it_is_read() {
     for part in [
         "z Number 1.0 1.0 a Number 1 1 big Number 1234",
         "price Number set 12.50 \"12.50\"",
-        "odd String doesn't convert twelve \"twelve\"",
-        "address.city String Oslo \"Oslo\" address.zip String doesn't convert",
+        "odd Number set doesn't convert twelve \"twelve\"",
+        "address.city String Oslo \"Oslo\" address.zip Number set doesn't convert",
         "when Date 4 Jul 2001, 19:08:56 \"2001-07-04T12:08:56.235-0700\"",
     ] {
         assert!(shown.contains(part), "{part}: {shown}");

@@ -46,7 +46,7 @@ pub(super) fn typed(value: &Typed<'_>, format: &Format, chars_max: usize) -> Str
 pub(super) struct Attribute {
     /// Its name; one within an object has the object's name and a dot in front.
     pub name: String,
-    /// The type that it is read as; empty if it is null.
+    /// The type that is set, else the one that it is recognised as; empty if it is null.
     pub data_type: &'static str,
     /// Whether that type was set.
     pub is_set: bool,
@@ -115,7 +115,7 @@ fn attribute(
             (value.data_type().name(), typed(&value, format, WHOLE_CHARS_MAX), false)
         }
         Reading::NotConverted(raw) => {
-            let data_type = schema::recognised(raw).map_or("", |data_type| data_type.name());
+            let data_type = set.map_or("", |data_type| data_type.name());
             (data_type, short(raw, WHOLE_CHARS_MAX), true)
         }
         Reading::NotSet => ("", "null".to_owned(), false),
@@ -181,7 +181,7 @@ mod tests {
             ("o.y", "List", "[1]", "[1]", false, false),
             ("o.x", "String", "true", "true", true, false),
             ("z", "", "null", "null", false, false),
-            ("bad", "String", "x", "\"x\"", true, true),
+            ("bad", "Number", "x", "\"x\"", true, true),
         ];
         assert_eq!((found, beyond), (wanted.to_vec(), 0));
         let (found, beyond) = attributes(sent, &OfKind::default(), &format(), 3);
