@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use askama::Template;
 
 use super::events::tabs;
-use super::filter::{self, Filter, Period, Said, clause_of, clause_of_context};
+use super::filter::{self, Filter, Said, clause_of, clause_of_context};
+use super::period::Period;
 use crate::asking::Failure;
 use crate::http::Response;
 use crate::model::{DataType, Date};
@@ -21,7 +22,7 @@ use crate::web::parts::{Bar, Choice, Tab, cut};
 use crate::web::visit::Visit;
 
 /// Of what time events are broken down, unless the address says: each of them is read.
-const PERIOD: Period = Period::Days(7);
+const PERIOD: Period = Period::days(7);
 
 /// Attributes that are offered to be chosen from: those with the most values.
 const OFFERED_MAX: usize = 60;

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::breakdown;
-use super::filter::{self, Filter, Period, Said};
+use super::filter::{self, Filter, Said};
+use super::period::Period;
 use crate::asking::{self, Failure, Params};
 use crate::http::{Request, Response};
 use crate::jobs::Weight;
@@ -41,7 +42,7 @@ const KINDS_MAX: usize = 8;
 const OF_USER_MILLIS_MAX: i64 = 32 * 86_400_000;
 
 /// Of what time events are shown, unless the address says.
-const PERIOD: Period = Period::Days(30);
+const PERIOD: Period = Period::days(30);
 
 #[derive(Template)]
 #[template(path = "events.html")]

@@ -2,7 +2,8 @@
 
 use askama::Template;
 
-use super::filter::{Fields, Filter, Period, Said};
+use super::filter::{Fields, Filter, Said};
+use super::period::Period;
 use crate::asking::{Failure, Params, Plan, weight};
 use crate::calls::Call;
 use crate::erasing::Target;

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use super::period::{DAY_MILLIS, Period};
 use crate::asking::{CLAUSES_MAX, Failure, Params};
 use crate::http::Query;
 use crate::ingest::Reject;
@@ -28,91 +29,21 @@ const TYPES_COUNTED_MAX: usize = 10_000;
 /// Days whose types are offered.
 const TYPES_DAYS: i64 = 30;
 
-const DAY_MILLIS: i64 = 86_400_000;
-
 /// Parameters that are the filter's own, which forms don't have to keep.
 const OWN: [&str; 7] = ["type", "user_id", "from", "to", "where", "bots", "period"];
 
 /// What no link keeps: where a list goes on, and what was done before.
 const PASSING: [&str; 2] = ["cursor", "done"];
 
-/// A length of time that ends with the present day, or hour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Period {
-    /// The last 24 hours.
-    Hours24,
-    /// So many days, today with them.
-    Days(u16),
-    /// All there is.
-    All,
-}
-
-impl Period {
-    /// Those that are offered.
-    const OFFERED: [Period; 6] = [
-        Period::Hours24,
-        Period::Days(7),
-        Period::Days(30),
-        Period::Days(90),
-        Period::Days(365),
-        Period::All,
-    ];
-
-    /// As it stands in addresses.
-    fn name(self) -> String {
-        match self {
-            Period::Hours24 => "24h".to_owned(),
-            Period::Days(days) => format!("{days}d"),
-            Period::All => "all".to_owned(),
-        }
-    }
-
-    fn label(self) -> String {
-        match self {
-            Period::Hours24 => "24 hours".to_owned(),
-            Period::Days(days) => format!("{days} days"),
-            Period::All => "All".to_owned(),
-        }
-    }
-
-    /// As it is said of events.
-    fn said(self) -> String {
-        match self {
-            Period::Hours24 => "of the last 24 hours".to_owned(),
-            Period::Days(1) => "of today".to_owned(),
-            Period::Days(days) => format!("of the last {days} days"),
-            Period::All => "of all time".to_owned(),
-        }
-    }
-
-    fn named(name: &str) -> Option<Period> {
-        Period::OFFERED.into_iter().find(|period| period.name() == name)
-    }
-
-    /// From when to when it goes at a moment, in whole hours or days of a zone.
-    fn span(self, zone: Zone, now: Date) -> (Option<Date>, Option<Date>) {
-        let bucket = |interval, at| zone.bucket(interval, at);
-        let back = |millis| Date::from_millis(now.millis() - millis);
-        match self {
-            Period::All => (None, None),
-            Period::Hours24 => {
-                let (first, last) = (back(DAY_MILLIS - DAY_MILLIS / 24), now);
-                let from = bucket(Interval::Hour, first).start;
-                (Some(from), Some(bucket(Interval::Hour, last).end))
-            }
-            Period::Days(days) => {
-                let today = bucket(Interval::Day, now);
-                let mut from = today.start;
-                // A day may have 23 hours, or 25.
-                for _ in 1..days {
-                    let before = Date::from_millis(from.millis() - 1);
-                    from = bucket(Interval::Day, before).start;
-                }
-                (Some(from), Some(today.end))
-            }
-        }
-    }
-}
+/// Lengths of time that are offered.
+const PERIODS: [Period; 6] = [
+    Period::Last(24, Interval::Hour),
+    Period::days(7),
+    Period::days(30),
+    Period::days(90),
+    Period::days(365),
+    Period::All,
+];
 
 /// A field of the bar, as it was filled in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -237,7 +168,8 @@ impl Filter {
         };
         let pairs = query.all().flatten();
         let is_kept = |name: &str, value: &str| !value.is_empty() && !PASSING.contains(&name);
-        let period = params.text("period").and_then(|name| Period::named(&name)).unwrap_or(default);
+        let named = params.text("period").unwrap_or_default();
+        let period = PERIODS.into_iter().find(|period| period.name() == named).unwrap_or(default);
         let (from, to) = (date("from"), date("to"));
         let has_dates = !from.value.is_empty() || !to.value.is_empty();
         let asked = params.zone().and_then(|zone| params.question(account, zone, false));
@@ -405,7 +337,7 @@ impl Filter {
                 is_current: !self.has_dates() && period == self.period,
             }
         };
-        Period::OFFERED.into_iter().map(tab).collect()
+        PERIODS.into_iter().map(tab).collect()
     }
 
     /// What the form has to send along: what of the address isn't one of its fields.
@@ -592,7 +524,7 @@ mod tests {
     fn filter(query: &str) -> Filter {
         let request = Request::new(Method::Get, &format!("/?{query}"));
         let zone: Zone = "Europe/Berlin".parse().unwrap();
-        let filter = Filter::read(request.query(), AccountId(7), (zone, NOW), Period::Days(30));
+        let filter = Filter::read(request.query(), AccountId(7), (zone, NOW), Period::days(30));
         filter.of_page("/p".to_owned())
     }
 

@@ -6,7 +6,8 @@ mod steps;
 
 use askama::Template;
 
-use super::filter::{self, Fields, Filter, Period, Said};
+use super::filter::{self, Fields, Filter, Said};
+use super::period::Period;
 use crate::asking::{Failure, Params};
 use crate::http::{Query, Response};
 use crate::ingest::{Code, Reject};
@@ -19,7 +20,7 @@ use crate::web::visit::Visit;
 use steps::{FIELDS, Steps};
 
 /// Of what time it is, unless the address says.
-const PERIOD: Period = Period::Days(7);
+const PERIOD: Period = Period::days(7);
 
 /// Steps that are begun with: the types with the most events.
 const STEPS_BEGUN: usize = 3;

@@ -11,6 +11,7 @@ pub(super) mod link;
 pub(super) mod live;
 pub(super) mod me;
 pub(super) mod overview;
+mod period;
 pub(super) mod profile;
 pub(super) mod refused;
 pub(super) mod retention;

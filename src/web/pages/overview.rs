@@ -4,7 +4,6 @@
 //! less than a day of events read at each end of a time.
 
 mod lists;
-mod period;
 
 use askama::Template;
 
@@ -19,10 +18,10 @@ use crate::web::chart::{Chart, Input, Point, beginnings};
 use crate::web::format::{Format, heading};
 use crate::web::frame::{Frame, Notice, Section};
 use crate::web::pages::live::{Row, rows};
+use crate::web::pages::period::Stretch;
 use crate::web::parts::{Stat, Tab};
 use crate::web::visit::Visit;
 use lists::{LIST_MAX, List};
-use period::Period;
 
 /// The newest events that are shown.
 const NEWEST_MAX: usize = 10;
@@ -35,7 +34,8 @@ struct Page {
     /// As in the form.
     from: String,
     to: String,
-    period: &'static str,
+    /// Whether the time has a name, else the form has it.
+    is_named: bool,
     bots: bool,
     /// The same address without bots, or with them.
     bots_href: String,
@@ -62,7 +62,7 @@ struct Shown {
 pub(in crate::web) fn overview(visit: &Visit<'_>) -> Result<Response, Failure> {
     let (params, zone, now) = (visit.params(), visit.zone(), visit.at());
     let bots = params.flag("bots");
-    let period = Period::asked(&params, zone, now);
+    let period = Stretch::asked(&params, zone, now);
     match (period, bots) {
         (Ok(period), Ok(bots)) => {
             let shown = shown(visit, &period, bots.unwrap_or(false))?;
@@ -74,7 +74,7 @@ pub(in crate::web) fn overview(visit: &Visit<'_>) -> Result<Response, Failure> {
 
 fn page(
     visit: &Visit<'_>,
-    period: Option<&Period>,
+    period: Option<&Stretch>,
     bots: bool,
     shown: Option<Shown>,
     why: Option<&Reject>,
@@ -89,16 +89,16 @@ fn page(
     let path = visit.path("overview");
     let (with, without) = (("bots", "1"), ("bots", ""));
     let (same, other) = if bots { (with, without) } else { (without, with) };
-    let name = period.and_then(|period| period.name);
-    let periods = Period::named()
-        .map(|(known, title)| Tab {
-            href: address(&path, &[("period", known), same]),
-            label: title.to_owned(),
-            is_current: name == Some(known),
+    let named = period.and_then(|period| period.period);
+    let periods = Stretch::offered()
+        .map(|known| Tab {
+            href: address(&path, &[("period", &known.name()), same]),
+            label: known.label(),
+            is_current: named == Some(known),
         })
         .collect();
-    let bots_href = match name {
-        Some(name) => address(&path, &[("period", name), other]),
+    let bots_href = match named {
+        Some(named) => address(&path, &[("period", &named.name()), other]),
         None => address(&path, &[("from", &from), ("to", &to), other]),
     };
     let is_fresh = shown.as_ref().is_some_and(|shown| shown.newest.is_empty() && shown.is_nothing);
@@ -107,7 +107,7 @@ fn page(
         periods,
         from,
         to,
-        period: name.unwrap_or_default(),
+        is_named: named.is_some(),
         bots,
         bots_href,
         path: visit.path(""),
@@ -118,10 +118,10 @@ fn page(
 }
 
 /// Asks for all that is shown.
-fn shown(visit: &Visit<'_>, period: &Period, bots: bool) -> Result<Shown, Failure> {
+fn shown(visit: &Visit<'_>, period: &Stretch, bots: bool) -> Result<Shown, Failure> {
     let (account, zone, now) = (visit.account()?.id, visit.zone(), visit.at());
     let (store, stop, format) = (&*visit.rooms.store, visit.stop, visit.format());
-    let Period { from, to, interval, .. } = *period;
+    let Stretch { from, to, interval, .. } = *period;
     let filter = crate::query::Filter {
         from: Some(from),
         to: Some(to),
@@ -186,8 +186,8 @@ fn stat(format: &Format, label: &str, now: u64, before: Option<u64>, what: &str)
     }
 }
 
-fn chart(counted: &stats::Stats, period: &Period, format: &Format) -> Chart {
-    let Period { from, to, interval, is_open, .. } = *period;
+fn chart(counted: &stats::Stats, period: &Stretch, format: &Format) -> Chart {
+    let Stretch { from, to, interval, is_open, .. } = *period;
     let mut rows = counted.rows.iter().peekable();
     let points: Vec<Point> = beginnings(format.zone, interval, from, to)
         .into_iter()

@@ -2,7 +2,8 @@
 
 use askama::Template;
 
-use super::filter::{self, Fields, Filter, Period, Said};
+use super::filter::{self, Fields, Filter, Said};
+use super::period::Period;
 use crate::asking::Failure;
 use crate::http::Response;
 use crate::query::{Interval, retention};
@@ -13,7 +14,7 @@ use crate::web::parts::{Choice, Tab};
 use crate::web::visit::Visit;
 
 /// Of what time it is, unless the address says.
-const PERIOD: Period = Period::Days(7);
+const PERIOD: Period = Period::days(7);
 
 /// What users can begin in together.
 const COHORTS: [Interval; 3] = [Interval::Day, Interval::Week, Interval::Month];

@@ -1,11 +1,11 @@
 //! What comes up most, as lists whose lines lead to the events behind them.
 
-use super::period::Period;
 use crate::query::tops::{Top, Tops};
 use crate::schema::CONTEXT;
 use crate::store::index::Facet;
 use crate::web::answer::address;
 use crate::web::pages::filter::{clause_of, clause_of_context};
+use crate::web::pages::period::Stretch;
 use crate::web::parts::{Bar, cut};
 use crate::web::visit::Visit;
 
@@ -29,7 +29,7 @@ pub(super) struct List {
 /// All lists.
 pub(super) fn all(
     visit: &Visit<'_>,
-    period: &Period,
+    period: &Stretch,
     bots: bool,
     tops: &Tops,
     events: u64,
@@ -51,7 +51,7 @@ pub(super) fn all(
 
 fn list(
     visit: &Visit<'_>,
-    period: &Period,
+    period: &Stretch,
     bots: bool,
     title: &'static str,
     top: &Top,

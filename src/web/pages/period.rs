@@ -1,32 +1,93 @@
-//! The time that the overview is of: how it is asked for, how it is divided, and what it is compared with.
+//! Times that pages are of: those that have a name and end now, and the one of the overview, which is any.
+//!
+//! Promises that a period is of whole hours, days or months of a zone, the present one among them, however long the
+//! zone's clocks make those.
 
 use crate::asking::Params;
 use crate::ingest::{Code, Reject};
 use crate::model::Date;
 use crate::schema::{Interval, Zone};
 
-/// Periods that have a name: it, its title, and how many of which interval it has, the present one among them.
-const NAMED: [(&str, &str, Interval, usize); 5] = [
-    ("24h", "24 hours", Interval::Hour, 24),
-    ("7d", "7 days", Interval::Day, 7),
-    ("30d", "30 days", Interval::Day, 30),
-    ("90d", "90 days", Interval::Day, 90),
-    ("12m", "12 months", Interval::Month, 12),
-];
+/// Milliseconds of a day of 24 hours.
+pub(super) const DAY_MILLIS: i64 = 86_400_000;
 
-/// The one that is shown unless another is asked for.
-const DEFAULT: &str = "7d";
-
-const DAY_MILLIS: i64 = 86_400_000;
-
-/// Intervals of a period, at the most: as many as a chart has points.
+/// Intervals of a stretch, at the most: as many as a chart has points.
 const INTERVALS_MAX: i64 = 800;
+
+/// A time that has a name, and ends with the present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Period {
+    /// So many of these intervals, the present one among them.
+    Last(u16, Interval),
+    /// All there is.
+    All,
+}
+
+impl Period {
+    /// So many days, today among them.
+    #[must_use]
+    pub const fn days(count: u16) -> Period {
+        Period::Last(count, Interval::Day)
+    }
+
+    /// As it stands in addresses.
+    pub(super) fn name(self) -> String {
+        match self {
+            Period::Last(count, interval) => {
+                let unit = match interval {
+                    Interval::Hour => 'h',
+                    Interval::Day => 'd',
+                    Interval::Week => 'w',
+                    Interval::Month => 'm',
+                };
+                format!("{count}{unit}")
+            }
+            Period::All => "all".to_owned(),
+        }
+    }
+
+    /// As links to it say.
+    pub(super) fn label(self) -> String {
+        match self {
+            Period::Last(count, interval) => {
+                let units = match interval {
+                    Interval::Hour => "hours",
+                    Interval::Day => "days",
+                    Interval::Week => "weeks",
+                    Interval::Month => "months",
+                };
+                format!("{count} {units}")
+            }
+            Period::All => "All".to_owned(),
+        }
+    }
+
+    /// As it is said of events.
+    pub(super) fn said(self) -> String {
+        match self {
+            Period::Last(1, Interval::Day) => "of today".to_owned(),
+            Period::Last(..) => format!("of the last {}", self.label()),
+            Period::All => "of all time".to_owned(),
+        }
+    }
+
+    /// From when to when it goes at a moment.
+    pub(super) fn span(self, zone: Zone, now: Date) -> (Option<Date>, Option<Date>) {
+        match self {
+            Period::Last(count, interval) => {
+                let (from, to) = last(count, interval, zone, now);
+                (Some(from), Some(to))
+            }
+            Period::All => (None, None),
+        }
+    }
+}
 
 /// A time, and how it is divided.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Period {
-    /// Its name, if it has one.
-    pub name: Option<&'static str>,
+pub(super) struct Stretch {
+    /// The period that it is, if it is one.
+    pub period: Option<Period>,
     /// Its first instant.
     pub from: Date,
     /// The first instant that is no part of it.
@@ -41,58 +102,54 @@ pub(super) struct Period {
     pub is_open: bool,
 }
 
-impl Period {
-    /// Names and titles of those that have one.
-    pub fn named() -> impl Iterator<Item = (&'static str, &'static str)> {
-        NAMED.iter().map(|(name, title, ..)| (*name, *title))
-    }
+/// What the overview offers.
+const OFFERED: [(u16, Interval); 5] = [
+    (24, Interval::Hour),
+    (7, Interval::Day),
+    (30, Interval::Day),
+    (90, Interval::Day),
+    (12, Interval::Month),
+];
 
-    /// The one that is shown unless another is asked for.
-    pub fn usual(zone: Zone, now: Date) -> Period {
-        let (name, _, interval, count) = NAMED[1];
-        Period::of_intervals(name, interval, count, zone, now)
+/// What it shows unless another is asked for.
+const USUAL: (u16, Interval) = (7, Interval::Day);
+
+impl Stretch {
+    /// The periods that are offered.
+    pub fn offered() -> impl Iterator<Item = Period> {
+        OFFERED.into_iter().map(|(count, interval)| Period::Last(count, interval))
     }
 
     /// What an address asks for: `from` and `to`, or the name of a `period`.
     ///
     /// # Errors
     /// What would be right.
-    pub fn asked(params: &Params<'_>, zone: Zone, now: Date) -> Result<Period, Reject> {
+    pub fn asked(params: &Params<'_>, zone: Zone, now: Date) -> Result<Stretch, Reject> {
         let (from, to) = (params.date("from", zone)?, params.date("to", zone)?);
         if from.is_some() || to.is_some() {
-            return Period::between(from, to, zone, now);
+            return Stretch::between(from, to, zone, now);
         }
-        let names: Vec<_> = NAMED.iter().map(|(name, ..)| format!("`{name}`")).collect();
+        let names: Vec<_> = Stretch::offered().map(|it| format!("`{}`", it.name())).collect();
         let named = params.read("period", &format!("one of {}", names.join(", ")), |text| {
-            NAMED.iter().find(|(name, ..)| *name == text)
+            OFFERED
+                .into_iter()
+                .find(|(count, interval)| Period::Last(*count, *interval).name() == text)
         })?;
-        let named = named.or_else(|| NAMED.iter().find(|(name, ..)| *name == DEFAULT));
-        Ok(match named {
-            Some((name, _, interval, count)) => {
-                Period::of_intervals(name, *interval, *count, zone, now)
-            }
-            None => Period::usual(zone, now),
-        })
+        let (count, interval) = named.unwrap_or(USUAL);
+        Ok(Stretch::of_last(count, interval, zone, now))
     }
 
     /// The last so many intervals, the present one among them.
-    fn of_intervals(
-        name: &'static str,
-        interval: Interval,
-        count: usize,
-        zone: Zone,
-        now: Date,
-    ) -> Period {
-        let present = zone.bucket(interval, now);
-        let from = back(zone, interval, present.start, count - 1);
+    fn of_last(count: u16, interval: Interval, zone: Zone, now: Date) -> Stretch {
+        let (from, to) = last(count, interval, zone, now);
         let start = back(zone, interval, from, count);
-        let before = (start, Date::from_millis(start.millis() + now.millis() - from.millis()));
-        Period {
-            name: Some(name),
+        let end = Date::from_millis(start.millis() + now.millis() - from.millis()).min(from);
+        Stretch {
+            period: Some(Period::Last(count, interval)),
             from,
-            to: present.end,
+            to,
             interval,
-            before: Some((before.0, before.1.min(from))).filter(|(start, end)| start < end),
+            before: Some((start, end)).filter(|(start, end)| start < end),
             before_name: match interval {
                 Interval::Hour => "in the 24 hours before",
                 _ => "in the same time before",
@@ -107,7 +164,7 @@ impl Period {
         to: Option<Date>,
         zone: Zone,
         now: Date,
-    ) -> Result<Period, Reject> {
+    ) -> Result<Stretch, Reject> {
         let to = to.unwrap_or_else(|| zone.bucket(Interval::Day, now).end);
         let from = from.unwrap_or_else(|| Date::from_millis(to.millis() - 7 * DAY_MILLIS));
         if to <= from {
@@ -129,8 +186,8 @@ impl Period {
         let passed = if is_open { now.millis() - from.millis() } else { length };
         let start = from.millis() - length;
         let before = (Date::from_millis(start), Date::from_millis(start + passed));
-        Ok(Period {
-            name: None,
+        Ok(Stretch {
+            period: None,
             from,
             to,
             interval,
@@ -141,8 +198,14 @@ impl Period {
     }
 }
 
-/// The beginning of the interval that is so many before the one that begins here.
-fn back(zone: Zone, interval: Interval, start: Date, count: usize) -> Date {
+/// From when to when so many intervals go, of which the last one is the present one.
+fn last(count: u16, interval: Interval, zone: Zone, now: Date) -> (Date, Date) {
+    let present = zone.bucket(interval, now);
+    (back(zone, interval, present.start, count.saturating_sub(1)), present.end)
+}
+
+/// The beginning of the interval that is so many before the one that begins here: a day may have 23 hours, or 25.
+fn back(zone: Zone, interval: Interval, start: Date, count: u16) -> Date {
     (0..count)
         .fold(start, |start, _| zone.bucket(interval, Date::from_millis(start.millis() - 1)).start)
 }
@@ -152,10 +215,10 @@ mod tests {
     use super::*;
     use crate::http::{Method, Request};
 
-    fn asked(query: &str, zone: &str, now: &str) -> Result<Period, String> {
+    fn asked(query: &str, zone: &str, now: &str) -> Result<Stretch, String> {
         let (zone, now) = (zone.parse().unwrap(), Date::parse(now).unwrap());
         let request = Request::new(Method::Get, &format!("/?{query}"));
-        Period::asked(&Params::of(request.query()).in_zone(zone), zone, now)
+        Stretch::asked(&Params::of(request.query()).in_zone(zone), zone, now)
             .map_err(|reject| reject.detail)
     }
 
@@ -266,8 +329,8 @@ mod tests {
         }
         // At both ends of the calendar there is nothing to compare with, or nothing at all, but no panic.
         for now in [Date::MIN, Date::MAX] {
-            for (_, _, interval, count) in NAMED {
-                Period::of_intervals("x", interval, count, Zone::UTC, now);
+            for (count, interval) in OFFERED {
+                Stretch::of_last(count, interval, Zone::UTC, now);
             }
         }
     }
