@@ -1,4 +1,4 @@
-//! One page with all that `macros.html` and `app.css` have, to be looked at, and what must hold of all templates.
+//! One page with all that `macros.html` and `charts.html` have, of hostile text, and what must hold of all templates.
 
 use std::fs;
 use std::path::Path;
@@ -26,13 +26,6 @@ struct Specimen {
     spark: Spark,
     funnel: Funnel,
     grid: Grid,
-}
-
-/// Nobody is signed in.
-#[derive(Template)]
-#[template(path = "specimen_plain.html")]
-struct Plain {
-    frame: Frame,
 }
 
 /// What outsiders may send.
@@ -179,14 +172,6 @@ fn specimen() -> String {
     page.render().expect("it is made")
 }
 
-fn plain() -> String {
-    let mut frame = Frame { person: None, account: None, zone: None, ..frame() };
-    frame.title = "Sign in".to_owned();
-    let text = "The e-mail or the password is wrong.".to_owned();
-    frame.notice = Some(Notice { is_error: true, text });
-    Plain { frame }.render().expect("it is made")
-}
-
 #[test]
 fn nothing_that_comes_from_outside_is_more_than_text() {
     let page = specimen();
@@ -223,19 +208,4 @@ fn a_form_names_each_field_once() {
     for of in page.split(" for=\"").skip(1).filter_map(|t| t.split('"').next()) {
         assert!(ids.contains(&of), "a label of {of}");
     }
-}
-
-/// With `SPECIMEN=DIR`: `specimen.html` and `plain.html`, with their assets.
-#[test]
-#[ignore = "it writes pages for people to look at, where SPECIMEN says"]
-fn write() {
-    let Ok(folder) = std::env::var("SPECIMEN") else { return };
-    let folder = Path::new(&folder);
-    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web/assets");
-    fs::create_dir_all(folder.join("assets")).expect("a folder");
-    for file in fs::read_dir(assets).expect("assets").flatten() {
-        fs::copy(file.path(), folder.join("assets").join(file.file_name())).expect("a copy");
-    }
-    fs::write(folder.join("specimen.html"), specimen()).expect("a page");
-    fs::write(folder.join("plain.html"), plain()).expect("a page");
 }
