@@ -91,6 +91,20 @@ fn origin(server: &Server) -> String {
     format!("http://{}", server.address)
 }
 
+/// Looks at each of these; pictures, if any are wanted, go into `below` the folder that is named for them.
+fn look_at_each(server: &Server, places: &[Place], below: &str) {
+    let pictures = std::env::var_os("PAGES_PICTURES").map(|folder| Path::new(&folder).join(below));
+    script(
+        "each.mjs",
+        &json!({
+            "origin": origin(server),
+            "link": link_in(&server.printed),
+            "places": places::told(places),
+            "pictures": pictures,
+        }),
+    );
+}
+
 #[test]
 fn the_small_site_has_some_of_everything() {
     let (server, _dir) = serve();
@@ -135,16 +149,7 @@ fn each_page_is_right_in_all_widths_and_both_themes() {
     let (server, _dir) = serve();
     small_site::furnish(&server, 1);
     let places = places::places(&named(&server, 1, "default"));
-    let pictures = std::env::var("PAGES_PICTURES").ok();
-    script(
-        "each.mjs",
-        &json!({
-            "origin": origin(&server),
-            "link": link_in(&server.printed),
-            "places": places::told(&places),
-            "pictures": pictures,
-        }),
-    );
+    look_at_each(&server, &places, "");
 }
 
 #[test]
@@ -162,16 +167,7 @@ fn an_account_with_nothing_in_it_has_pages_too() {
         .into_iter()
         .filter(|place| !place.pattern.contains("{seq}") && !place.path.contains("anna"))
         .collect();
-    let pictures = std::env::var("PAGES_PICTURES").ok().map(|folder| format!("{folder}/empty"));
-    script(
-        "each.mjs",
-        &json!({
-            "origin": origin(&server),
-            "link": link_in(&server.printed),
-            "places": places::told(&places),
-            "pictures": pictures,
-        }),
-    );
+    look_at_each(&server, &places, "empty");
 }
 
 #[test]
