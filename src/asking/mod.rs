@@ -10,7 +10,7 @@ mod plan;
 mod questions;
 
 pub use asked::Desk;
-pub use exporting::{not_exported, room_to_export};
+pub use exporting::{not_exported, stream};
 pub use params::{CLAUSES_MAX, LIMIT_MAX, Params};
 pub use plan::Plan;
 pub use questions::weight;

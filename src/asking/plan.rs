@@ -1,12 +1,9 @@
-//! An export as it is asked for, and its answer while it is made.
-//!
-//! What is wrong with the call is told before anything is sent. Once the body has begun, an error
-//! is told by breaking the connection off, so that what arrived is never taken for whole.
+//! An export as it is asked for.
 
+use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
 
-use super::{Desk, Params, not_exported, room_to_export};
+use super::{Desk, Params, not_exported, stream};
 use crate::export::{self, Exported, Format, Wanted};
 use crate::http::{Job, Response, Stream};
 use crate::ingest::{Code, Reject};
@@ -68,21 +65,14 @@ impl Plan {
         store: &Arc<Store>,
         desk: &Desk,
         exports: &Jobs,
-        refuse: impl Fn(&Reject) -> Response + Send + 'static,
+        refuse: impl FnOnce(&Reject) -> Response + Send + 'static,
     ) -> Result<(Stream, impl FnOnce(Job) + Send + 'static), Reject> {
-        let mut room = room_to_export(exports, desk.is_stopping())?;
-        let (store, stop) = (Arc::clone(store), Arc::clone(&desk.stopping));
         let head = self.head();
-        let places = room.take_places();
-        let make = Box::new(move |out: &mut dyn std::io::Write| {
-            // Free before the last piece leaves.
-            let _places = places;
-            let stop = || stop.load(SeqCst);
-            let written = export::write(&store, &self.wanted, self.format, &stop, out);
-            written.map(drop).map_err(|error| refuse(&not_exported(error)))
-        });
-        let stop = Arc::clone(&desk.stopping);
-        Ok((Stream { head, stop, make }, move |job| room.put(job)))
+        let write = move |store: &Store, stop: &dyn Fn() -> bool, out: &mut dyn Write| {
+            let written = export::write(store, &self.wanted, self.format, stop, out);
+            written.map(drop).map_err(not_exported)
+        };
+        stream(store, desk, exports, head, write, refuse)
     }
 }
 

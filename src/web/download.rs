@@ -4,15 +4,15 @@
 //! arrived is never taken for whole.
 
 use std::io::Write;
-use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
 
+use super::answer::Problem;
 use super::visit::Entrance;
 use super::{Rooms, answer};
-use crate::asking::{Failure, not_exported, room_to_export};
+use crate::asking::{Failure, not_exported, stream};
 use crate::calls::Call;
 use crate::export::{self, Format, Wanted};
-use crate::http::{Answer, Response, Stream};
+use crate::http::{Answer, Response};
+use crate::ingest::Reject;
 use crate::query::{READ_ROWS_MAX, Stop};
 use crate::store::Store;
 
@@ -47,30 +47,20 @@ impl Download {
         (call, answer): (Call, Answer),
         check: Check,
     ) {
+        let frame = entrance.frame(rooms, "");
+        let refuse = move |reject: &Reject| Problem::of(reject).page(frame.clone());
         let head = self.head();
-        let lost = answer::lost(rooms, entrance);
-        let mut room = match room_to_export(&rooms.exports, rooms.desk.is_stopping()) {
-            Ok(room) => room,
-            Err(reject) => return call.send(answer, &lost.page(&reject)),
+        let write = move |store: &Store, stop: &dyn Fn() -> bool, out: &mut dyn Write| {
+            check(store, &Stop::new(READ_ROWS_MAX, stop)).map_err(Failure::into_reject)?;
+            self.wanted.iter().try_for_each(|wanted| {
+                let written = export::write(store, wanted, self.format, stop, out);
+                written.map(drop).map_err(not_exported)
+            })
         };
-        let (store, stopping) = (Arc::clone(&rooms.store), Arc::clone(&rooms.desk.stopping));
-        let stop = Arc::clone(&stopping);
-        let places = room.take_places();
-        let make = Box::new(move |out: &mut dyn Write| {
-            // Free before the last piece leaves.
-            let _places = places;
-            let stop = || stopping.load(SeqCst);
-            let write = || {
-                check(&store, &Stop::new(READ_ROWS_MAX, &stop)).map_err(Failure::into_reject)?;
-                self.wanted.iter().try_for_each(|wanted| {
-                    export::write(&store, wanted, self.format, &stop, out)
-                        .map(drop)
-                        .map_err(not_exported)
-                })
-            };
-            write().map_err(|reject| lost.page(&reject))
-        });
-        call.stream(answer, Stream { head, stop, make }, move |job| room.put(job));
+        match stream(&rooms.store, &rooms.desk, &rooms.exports, head, write, refuse.clone()) {
+            Ok((stream, run)) => call.stream(answer, stream, run),
+            Err(reject) => call.send(answer, &refuse(&reject)),
+        }
     }
 }
 
