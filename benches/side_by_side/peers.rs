@@ -55,7 +55,7 @@ pub fn serve_bare(answer: &Path, workers: usize) -> ! {
     // comes; the others are then answered the faster.
     thread::spawn(move || {
         loop {
-            thread::sleep(Duration::from_millis(50));
+            thread::sleep(Duration::from_millis(5));
             let _ = TcpStream::connect(address).and_then(|_| TcpStream::connect(address));
         }
     });

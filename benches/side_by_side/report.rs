@@ -15,6 +15,7 @@ use crate::goals::GOALS;
 pub enum Unit {
     /// So many of these a second.
     PerSecond(&'static str),
+    Count,
     /// One median over another.
     Ratio,
     /// Seconds.
@@ -34,6 +35,7 @@ impl Unit {
     pub fn show(self, value: f64) -> String {
         match self {
             Unit::PerSecond(what) => format!("{value:.0} {what}/s"),
+            Unit::Count => format!("{value:.0}"),
             Unit::Ratio => format!("{value:.2}"),
             Unit::Time => millis(Duration::from_secs_f64(value)),
             Unit::Memory => format!("{value:.1} MiB"),

@@ -60,6 +60,8 @@ struct Seen {
     p50: f64,
     p99: f64,
     max: f64,
+    /// Calls that took more than two seconds.
+    late: u64,
 }
 
 impl Wrk {
@@ -110,7 +112,12 @@ impl Wrk {
         let Some([micros, calls, p50, p99, max, errors @ ..]) = numbers.as_deref() else {
             return Err(why("figures of another form"));
         };
-        if errors != [0; 5] {
+        let &[ref broken @ .., late] = errors else {
+            return Err(why("figures of another form"));
+        };
+        // A bare tiny_http leaves connections waiting; that is told of it, and is no failure of ours.
+        let ours = !server.token.is_empty();
+        if broken != [0; 4] || ours && late > 0 {
             return Err(why("errors (connecting, reading, writing, of status, too late)"));
         }
         if *calls == 0 {
@@ -123,6 +130,7 @@ impl Wrk {
             p50: of_micros(*p50),
             p99: of_micros(*p99),
             max: of_micros(*max),
+            late,
         })
     }
 }
@@ -161,11 +169,13 @@ impl<'a> Trial<'a> {
     pub fn row(&self, what: String) -> Row {
         let middle = |of: fn(&Seen) -> f64| median(&self.seen.iter().map(of).collect::<Vec<_>>());
         let calls: u64 = self.seen.iter().map(|seen| seen.calls).sum();
+        let late: u64 = self.seen.iter().map(|seen| seen.late).sum();
         let max = self.seen.iter().map(|seen| seen.max).fold(0.0, f64::max);
         Row::new(what, Unit::PerSecond("calls"), &self.rates)
             .with("p50", Unit::Time, middle(|seen| seen.p50))
             .with("p99", Unit::Time, middle(|seen| seen.p99))
             .with("max", Unit::Time, max)
+            .with("later than 2 s", Unit::Count, late as f64)
             .with("CPU a call", Unit::Micros, self.cpu / calls as f64)
             .with("memory", Unit::Memory, self.server.rss())
     }
