@@ -15,11 +15,11 @@ mod beside;
 mod dataset;
 mod generator;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use beside::{Rounds, Scratch, Server, machine, millis};
+use beside::{Flags, Rounds, Scratch, Server, machine, millis};
 use dataset::{Dataset, bytes_below, timed};
 
 /// Puts JSON lines into SQLite: the file, the database.
@@ -46,27 +46,14 @@ db.close()
 "#;
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let value = |name: &str, default: &str| {
-        let at = args.iter().position(|arg| arg == name);
-        let given = at.map(|at| args.get(at + 1).expect("a value after the flag").as_str());
-        given.unwrap_or(default).to_owned()
-    };
-    let whole = args.iter().any(|arg| arg == "--bench");
-    let number = |name: &str, whole_default: &str, short: &str| -> u64 {
-        value(name, if whole { whole_default } else { short }).parse().expect(name)
-    };
-    let (events, users) =
-        (number("--events", "10000000", "20000"), number("--users", "200000", "500"));
-    let rounds = number("--rounds", "9", "1");
-    let seconds: f64 =
-        value("--seconds", if whole { "3" } else { "0.1" }).parse().expect("--seconds");
+    let flags = Flags::read();
+    let events: u64 = flags.number("--events", 10_000_000, 20_000);
+    let users: u64 = flags.number("--users", 200_000, 500);
+    let rounds: u64 = flags.number("--rounds", 9, 1);
+    let seconds: f64 = flags.number("--seconds", 3.0, 0.1);
 
     let scratch = Scratch::new();
-    let dir = match value("--keep", "").as_str() {
-        "" => scratch.0.clone(),
-        keep => PathBuf::from(keep),
-    };
+    let dir = flags.folder(&scratch);
     println!("{}\n", machine(&scratch.0));
     let data = Dataset::at(&dir);
     at_rest(&data, events, users);

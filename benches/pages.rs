@@ -21,11 +21,10 @@ mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use beside::{Scratch, Server, kilobytes, machine, millis, on_processors};
+use beside::{Flags, Scratch, Server, kilobytes, machine, millis, on_processors};
 use dataset::Dataset;
 use places::{Kind, Named, Place, filled, places};
 use support::web::{Visitor, asset_in, link_in, path_of};
@@ -108,33 +107,20 @@ const VARIED: &[(&str, &[&str])] = &[
 ];
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let has = |name: &str| args.iter().any(|arg| arg == name);
-    let value = |name: &str, default: &str| {
-        let at = args.iter().position(|arg| arg == name);
-        let given = at.map(|at| args.get(at + 1).expect("a value after the flag").as_str());
-        given.unwrap_or(default).to_owned()
-    };
-    let whole = has("--bench") && !has("--test");
-    let number = |name: &str, of_whole: &str, short: &str| -> u64 {
-        value(name, if whole { of_whole } else { short }).parse().expect(name)
-    };
-    let (events, users) =
-        (number("--events", "10000000", "20000"), number("--users", "200000", "500"));
-    let rounds = number("--rounds", "40", "1") as usize;
+    let flags = Flags::read();
+    let events: u64 = flags.number("--events", 10_000_000, 20_000);
+    let users: u64 = flags.number("--users", 200_000, 500);
+    let rounds: usize = flags.number("--rounds", 40, 1);
 
     let scratch = Scratch::new();
-    let dir = match value("--keep", "").as_str() {
-        "" => scratch.0.clone(),
-        keep => PathBuf::from(keep),
-    };
+    let dir = flags.folder(&scratch);
     println!("{}\n", machine(&scratch.0));
     let data = Dataset::with_contexts(&dir);
     data.make(events, users);
     let server = Server::named("pages", &data.store);
     let mut loader = Loader::signed_in(&server, &data);
     let named = loader.named();
-    let only = value("--only", "");
+    let only = flags.value("--only").unwrap_or_default();
     let mut failed = false;
     println!("| page | p50 | p95 | max | CPU: median | bytes at most |");
     println!("| --- | --: | --: | --: | --: | --: |");
@@ -154,7 +140,7 @@ fn main() -> ExitCode {
             queries.map(|query| Place { path: format!("{}{query}", plain.path), ..plain.clone() }),
         );
     }
-    for (pattern, places) in patterns.iter().filter(|(pattern, _)| pattern.contains(&only)) {
+    for (pattern, places) in patterns.iter().filter(|(pattern, _)| pattern.contains(only)) {
         let loads: Vec<Load> = (0..rounds.max(places.len()))
             .map(|round| loader.load(&places[round % places.len()].path))
             .collect();
@@ -195,7 +181,7 @@ fn main() -> ExitCode {
     }
     let most = kilobytes(&format!("/proc/{}/status", server.child.id()), "VmHWM:") / 1024.0;
     println!("The server had at most {most:.0} MiB resident.");
-    if whole && failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if flags.is_whole() && failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn sorted(loads: &[Load], of: fn(&Load) -> Duration) -> Vec<Duration> {

@@ -22,14 +22,13 @@ mod dataset;
 mod generator;
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
 use asker::{Asker, Duck, LIMIT, Took};
-use beside::{Rounds, Scratch, Server, kilobytes, machine, millis};
+use beside::{Flags, Rounds, Scratch, Server, kilobytes, machine, millis};
 use dataset::{Dataset, RARE, timed};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
@@ -64,40 +63,27 @@ struct Question {
 }
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let has = |name: &str| args.iter().any(|arg| arg == name);
-    let value = |name: &str, default: &str| {
-        let at = args.iter().position(|arg| arg == name);
-        let given = at.map(|at| args.get(at + 1).expect("a value after the flag").as_str());
-        given.unwrap_or(default).to_owned()
-    };
-    let whole = has("--bench") && !has("--test");
-    let number = |name: &str, of_whole: &str, short: &str| -> u64 {
-        value(name, if whole { of_whole } else { short }).parse().expect(name)
-    };
-    let (events, users) =
-        (number("--events", "10000000", "20000"), number("--users", "200000", "500"));
-    let rounds = number("--rounds", "7", "1") as usize;
+    let flags = Flags::read();
+    let events: u64 = flags.number("--events", 10_000_000, 20_000);
+    let users: u64 = flags.number("--users", 200_000, 500);
+    let rounds: usize = flags.number("--rounds", 7, 1);
 
     let scratch = Scratch::new();
-    let dir = match value("--keep", "").as_str() {
-        "" => scratch.0.clone(),
-        keep => PathBuf::from(keep),
-    };
+    let dir = flags.folder(&scratch);
     println!("{}\n", machine(&scratch.0));
     let data = Dataset::at(&dir);
     data.make(events, users);
     let secret = &Server::secret(&data.store);
 
-    if has("--tracking") || !whole {
-        let seconds: f64 =
-            value("--seconds", if whole { "5" } else { "0.1" }).parse().expect("--seconds");
-        let (readers, connections) =
-            (number("--readers", "8", "2") as usize, number("--connections", "64", "4") as usize);
+    let whole = flags.is_whole();
+    if flags.has("--tracking") || !whole {
+        let seconds: f64 = flags.number("--seconds", 5.0, 0.1);
+        let readers: usize = flags.number("--readers", 8, 2);
+        let connections: usize = flags.number("--connections", 64, 4);
         let time = Duration::from_secs_f64(seconds);
         tracking(&data, secret, readers, connections, time, rounds);
     }
-    if !has("--tracking") {
+    if !flags.has("--tracking") {
         if whole {
             timed("reindex", &["reindex"], &data.store);
         }
@@ -106,7 +92,7 @@ fn main() -> ExitCode {
             "at rest: {bytes} bytes, of which {indexes} are indexes: {:.1} % on top of the rest\n",
             100.0 * indexes as f64 / (bytes - indexes) as f64
         );
-        return ask(&data, secret, rounds, &value("--only", ""), whole);
+        return ask(&data, secret, rounds, flags.value("--only").unwrap_or_default(), whole);
     }
     ExitCode::SUCCESS
 }

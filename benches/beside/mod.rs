@@ -5,11 +5,13 @@
 #[path = "../../tests/support/load.rs"]
 pub mod load;
 
+use std::fmt::Debug;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -265,6 +267,40 @@ impl Drop for Server {
             let _ = kill_process(process, self.end);
         }
         let _ = self.child.wait();
+    }
+}
+
+/// What a benchmark is told on its command line.
+pub struct Flags(Vec<String>);
+
+impl Flags {
+    pub fn read() -> Flags {
+        Flags(std::env::args().skip(1).collect())
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|arg| arg == name)
+    }
+
+    /// Whether it is to measure, and not only to show that it works, as under `cargo test`.
+    pub fn is_whole(&self) -> bool {
+        self.has("--bench") && !self.has("--test")
+    }
+
+    pub fn value(&self, name: &str) -> Option<&str> {
+        let at = self.0.iter().position(|arg| arg == name)?;
+        Some(self.0.get(at + 1).expect("a value after the flag"))
+    }
+
+    /// A number that was given, else the one for measuring or the one for trying.
+    pub fn number<N: FromStr<Err: Debug>>(&self, name: &str, whole: N, short: N) -> N {
+        let default = if self.is_whole() { whole } else { short };
+        self.value(name).map_or(default, |value| value.parse().expect(name))
+    }
+
+    /// The folder that events are kept in for the next time, else one that goes.
+    pub fn folder(&self, scratch: &Scratch) -> PathBuf {
+        self.value("--keep").map_or_else(|| scratch.0.clone(), PathBuf::from)
     }
 }
 
