@@ -124,11 +124,11 @@ impl Call {
         self.route
     }
 
-    /// Sends the answer.
+    /// Sends the answer. It is counted before, so that whoever has it finds it counted.
     pub fn send(self, answer: Answer, response: &Response) {
-        answer.send(response);
         let reason = response.reason().map(|(code, _)| code);
         self.end(response.status(), reason.unwrap_or_default(), response.body().len() as u64);
+        answer.send(response);
     }
 
     /// Sends an answer that is made meanwhile; see [`Answer::stream`].
