@@ -157,7 +157,7 @@ impl Connection {
                         self.stage = Stage::Ending { lingers: false };
                     }
                     let number = self.line.enter(head.is_last);
-                    let bytes = dispatch.forward(self.id, number, self.peer, &head, body);
+                    let bytes = dispatch.forward(self.id, number, self.peer, head, body);
                     if let Some(bytes) = bytes {
                         self.line.answer(number, bytes, b"");
                     }

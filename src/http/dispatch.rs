@@ -47,7 +47,7 @@ impl Dispatch {
         connection: u64,
         number: u64,
         peer: IpAddr,
-        head: &Head,
+        head: Box<Head>,
         body: Vec<u8>,
     ) -> Option<Vec<u8>> {
         add(&self.figures.requests, 1);
@@ -57,23 +57,15 @@ impl Dispatch {
             && self.has_room(held_bytes, held_bytes)
             && self.links.get(link).is_some_and(|link| !link.is_behind());
         if !has_room {
-            let response = self.refusal(Fault::Overloaded, Some(head));
+            let response = self.refusal(Fault::Overloaded, Some(&head));
             return Some(response.to_bytes(head.framing));
         }
         let to = Place { connection, number, held_bytes };
-        let parcel = Parcel {
-            body,
-            peer,
-            target_bytes: head.target_bytes,
-            headers_bytes: head.headers_bytes,
-            to,
-            framing: head.framing,
-        };
         self.under_way += 1;
         self.held_bytes += held_bytes;
         self.tell();
         let engine = self.engine();
-        engine.put(&mut self.links[link], head, parcel);
+        engine.put(&mut self.links[link], Parcel { head, body, peer, to });
         None
     }
 

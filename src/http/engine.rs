@@ -1,8 +1,8 @@
 //! tiny_http behind the gate: the only room that knows it.
 //!
-//! It is given heads that were found good, over a few connections of this process's own that stay
-//! open, and makes requests of them for the workers. It never sees a client, a body, or the answer, which
-//! goes back to the gate. What is behind a request waits here under its ticket.
+//! It is given the first lines of heads that were found good, over a few connections of this process's own that
+//! stay open, and makes requests of them for the workers. It never sees a client, a header, a body, or the answer,
+//! which goes back to the gate. What is behind a request waits here under its ticket.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Write};
@@ -18,7 +18,7 @@ use rustix::net::{Shutdown, shutdown};
 
 use super::head::{Head, TICKET};
 use super::mailbox::Place;
-use super::{Framing, Method, Request};
+use super::{Method, Request};
 
 /// Connections to the engine. Each has a thread that reads heads; one keeps up with more than the
 /// workers do, and a long head on one doesn't hold up the others.
@@ -32,12 +32,10 @@ const START_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is behind a request, and where its answer goes.
 pub(super) struct Parcel {
+    pub head: Box<Head>,
     pub body: Vec<u8>,
     pub peer: IpAddr,
-    pub target_bytes: usize,
-    pub headers_bytes: usize,
     pub to: Place,
-    pub framing: Framing,
 }
 
 /// One engine, as long as it works.
@@ -95,17 +93,15 @@ impl Engine {
         self.parcels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands a head over, to be read with the next [`Link::flush`].
-    pub fn put(&self, link: &mut Link, head: &Head, parcel: Parcel) {
+    /// Hands a request over, to be read with the next [`Link::flush`]. Its headers stay with what is behind it: each
+    /// would be copied three times on the way.
+    pub fn put(&self, link: &mut Link, parcel: Parcel) {
         let ticket = self.tickets.fetch_add(1, SeqCst);
-        self.lock().insert(ticket, parcel);
-        let (line, headers) = head.text.split_at(head.headers_at);
         let out = &mut link.unread;
-        out.extend_from_slice(line.as_bytes());
+        out.extend_from_slice(parcel.head.line().as_bytes());
         // Writing to memory can't fail.
-        let _ = write!(out, "{TICKET}: {ticket}\r\n");
-        out.extend_from_slice(headers.as_bytes());
-        out.extend_from_slice(b"\r\n");
+        let _ = write!(out, "{TICKET}: {ticket}\r\n\r\n");
+        self.lock().insert(ticket, parcel);
     }
 
     /// Waits for a request. `None` if there is none for now, since it was told to stop waiting.
@@ -114,16 +110,14 @@ impl Engine {
             return None;
         }
         let request = self.server.recv().ok()?;
-        let mut headers = request.headers().iter();
-        let ticket = headers.next().filter(|header| header.field.equiv(TICKET))?;
+        let ticket = request.headers().first().filter(|header| header.field.equiv(TICKET))?;
         let ticket = ticket.value.as_str().parse().ok()?;
         let parcel = self.lock().remove(&ticket)?;
-        let mut whole = Request::new(Method::named(request.method().as_str()), request.url())
-            .sized(parcel.target_bytes, parcel.headers_bytes)
+        let head = &parcel.head;
+        let whole = Request::new(Method::named(request.method().as_str()), request.url())
+            .sized(head.target_bytes, head.headers_bytes)
+            .with_lines(head.headers())
             .from_peer(parcel.peer);
-        for header in headers {
-            whole = whole.with_header(header.field.as_str().as_str(), header.value.as_str());
-        }
         // The answer goes another way: a writer that is dropped unused writes nothing.
         drop(request.into_writer());
         Some((whole, parcel))
@@ -195,17 +189,15 @@ mod tests {
     use std::net::Ipv4Addr;
 
     /// Hands a head over and takes what the engine makes of it.
-    fn through(engine: &Engine, link: &mut Link, head: &Head, number: u64) -> (Request, Parcel) {
+    fn through(
+        engine: &Engine,
+        link: &mut Link,
+        head: Box<Head>,
+        number: u64,
+    ) -> (Request, Parcel) {
         let to = Place { connection: 1, number, held_bytes: 0 };
-        let parcel = Parcel {
-            body: vec![1, 2, 3],
-            peer: Ipv4Addr::new(192, 0, 2, 1).into(),
-            target_bytes: head.target_bytes,
-            headers_bytes: head.headers_bytes,
-            to,
-            framing: head.framing,
-        };
-        engine.put(link, head, parcel);
+        let peer = Ipv4Addr::new(192, 0, 2, 1).into();
+        engine.put(link, Parcel { head, body: vec![1, 2, 3], peer, to });
         while link.flush().expect("the engine stays") {
             std::thread::yield_now();
         }
@@ -233,7 +225,7 @@ mod tests {
                 inbox.push(&bytes);
                 while let Next::Request(head, _) = inbox.next() {
                     let link = &mut links[*number as usize % LINKS];
-                    let (request, parcel) = through(&engine, link, &head, *number);
+                    let (request, parcel) = through(&engine, link, head.clone(), *number);
                     prop_assert_eq!((parcel.to.number, parcel.body.len()), (*number, 3));
                     prop_assert_eq!(request.peer, parcel.peer);
                     prop_assert_eq!(request.target_bytes(), head.target_bytes);
@@ -264,8 +256,8 @@ mod tests {
         let mut inbox = Inbox::default();
         inbox.push(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         let Next::Request(head, _) = inbox.next() else { panic!("a request") };
-        let (_, parcel) = through(&engine, &mut links[0], &head, 7);
-        engine.put(&mut links[0], &head, parcel);
+        let (_, parcel) = through(&engine, &mut links[0], head, 7);
+        engine.put(&mut links[0], parcel);
         let left = engine.abandon();
         assert_eq!(left.iter().map(|parcel| parcel.to.number).collect::<Vec<_>>(), [7]);
         assert!(engine.recv().is_none(), "it is over");

@@ -460,7 +460,7 @@ impl Gate {
             Err(error) => log::error!("no other HTTP engine could be started: {error}"),
         }
         for parcel in before.abandon() {
-            let bytes = self.dispatch.misunderstood(parcel.framing);
+            let bytes = self.dispatch.misunderstood(parcel.head.framing);
             self.mailbox.put(Mail::Answer { to: parcel.to, bytes, behind: b"" });
         }
         for _ in 0..super::limits::WORKERS_MAX {

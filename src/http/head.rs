@@ -5,6 +5,8 @@
 //! not both, no line is folded, names are tokens. What doesn't pass is refused, never mended. Pure:
 //! bytes in, a [`Head`] or a [`Fault`] out; whole or in pieces, the outcome is the same.
 
+use memchr::memchr;
+
 use super::Fault;
 use super::limits::{
     BODY_BYTES_MAX, HEADER_LINES_BYTES_MAX, HEADER_LINES_MAX, REQUEST_LINE_BYTES_MAX,
@@ -130,7 +132,7 @@ pub(super) struct Head {
     /// are percent-encoded, since the engine knows none: in a target that is what they mean.
     pub text: String,
     /// Where the request line ends in it, behind its CRLF.
-    pub headers_at: usize,
+    headers_at: usize,
     /// Bytes of the target, and of all names and values, as they were sent.
     pub target_bytes: usize,
     pub headers_bytes: usize,
@@ -143,6 +145,16 @@ pub(super) struct Head {
 }
 
 impl Head {
+    /// The request line, with its end.
+    pub fn line(&self) -> &str {
+        &self.text[..self.headers_at]
+    }
+
+    /// The headers, each with the end of its line.
+    pub fn headers(&self) -> &str {
+        &self.text[self.headers_at..]
+    }
+
     /// Reads a head, from its request line to the empty line at its end, that a [`Scanner`] has found.
     ///
     /// # Errors
@@ -164,10 +176,11 @@ struct Lines<'b>(&'b [u8]);
 impl<'b> Lines<'b> {
     /// The next line, without its end; the empty one at the end of a head is none.
     fn next(&mut self) -> Option<&'b [u8]> {
-        let at = self.0.windows(2).position(|pair| pair == b"\r\n")?;
-        let (line, rest) = self.0.split_at(at);
-        self.0 = &rest[2..];
-        (!line.is_empty()).then_some(line)
+        // A scanner has seen to it that none ends in anything but CRLF.
+        let at = memchr(b'\n', self.0)?;
+        let (line, rest) = self.0.split_at(at + 1);
+        self.0 = rest;
+        line.strip_suffix(b"\r\n").filter(|line| !line.is_empty())
     }
 
     fn read(&mut self) -> Result<(Head, Option<Fault>), Fault> {
@@ -333,6 +346,11 @@ fn is_token(text: &[u8]) -> bool {
 
 /// Puts bytes as ASCII.
 fn put(text: &mut String, bytes: &[u8]) {
+    if bytes.is_ascii()
+        && let Ok(ascii) = std::str::from_utf8(bytes)
+    {
+        return text.push_str(ascii);
+    }
     for &byte in bytes {
         if byte.is_ascii() {
             text.push(char::from(byte));

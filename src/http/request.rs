@@ -95,13 +95,22 @@ impl Request {
     /// line. For refusing it in its own terms.
     #[must_use]
     pub(super) fn of_head(text: &str) -> Request {
-        let mut lines = text.split("\r\n");
-        let mut parts = lines.next().unwrap_or_default().split(' ');
+        let (line, headers) = text.split_once("\r\n").unwrap_or((text, ""));
+        let mut parts = line.split(' ');
         let method = Method::named(parts.next().unwrap_or_default());
-        let request = Request::new(method, parts.next().unwrap_or_default());
-        lines
-            .filter_map(|line| line.split_once(": "))
-            .fold(request, |request, (name, value)| request.with_header(name, value))
+        Request::new(method, parts.next().unwrap_or_default()).with_lines(headers)
+    }
+
+    /// The same with these headers, lines as they are in a head that was found good.
+    #[must_use]
+    pub(super) fn with_lines(mut self, lines: &str) -> Request {
+        self.headers.text.reserve(lines.len());
+        for line in lines.split_terminator("\r\n") {
+            if let Some((name, value)) = line.split_once(": ") {
+                self.headers.push(name, value);
+            }
+        }
+        self
     }
 
     /// The same, where its target and headers had these bytes as they were sent.

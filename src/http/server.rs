@@ -11,7 +11,7 @@ use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_s
 
 use super::answer::Back;
 use super::dispatch::Dispatch;
-use super::engine::{Engine, Link};
+use super::engine::{Engine, Link, Parcel};
 use super::figures::Figures;
 use super::gate::Gate;
 use super::limits::{BACKLOG, Limits, SOCKET_BYTES, WORKERS_MAX};
@@ -159,9 +159,10 @@ impl Pool {
             let engine = self.engine();
             match engine.recv() {
                 Some((request, parcel)) => {
-                    let request = request.with_body(parcel.body);
+                    let Parcel { head, body, to, .. } = parcel;
+                    let request = request.with_body(body);
                     let mailbox = Arc::clone(&self.mailbox);
-                    let back = Back { mailbox, to: parcel.to, framing: parcel.framing };
+                    let back = Back { mailbox, to, framing: head.framing };
                     self.handle(request, Answer::to(back));
                 }
                 None if self.stopping.load(SeqCst) => return,
