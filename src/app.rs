@@ -95,7 +95,8 @@ impl Opened {
     /// [`Error`], ready to be shown to a person.
     pub fn open(directory: Directory) -> Result<Opened, Error> {
         let store = Arc::new(Store::open_in(directory)?);
-        let writer = Writer::start(Arc::clone(&store), store.flusher()).map_err(Error::Thread)?;
+        let writer = Writer::answering(Arc::clone(&store), store.flusher(), http::together)
+            .map_err(Error::Thread)?;
         let refused = Arc::new(Refused::open(store.dir()));
         Ok(Opened {
             store,

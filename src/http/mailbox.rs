@@ -1,10 +1,11 @@
 //! What other threads have to tell the gate.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -24,6 +25,27 @@ pub(super) enum Mail {
         /// How long clients have to take their answers.
         within: Duration,
     },
+}
+
+thread_local! {
+    /// Where this thread has put something that the gate was not woken for yet; none where it is woken at once.
+    static TOGETHER: RefCell<Option<Vec<Arc<Mailbox>>>> = const { RefCell::new(None) };
+}
+
+/// Has `answer` send many answers, for which the gate is woken once, behind them. Woken by the first, it takes the
+/// processor from who answers, finds one or two, and sleeps again: with 64 callers it woke for each 4 or 5 answers.
+pub fn together(answer: &mut dyn FnMut()) {
+    /// Wakes it, also if that panicked.
+    struct Ringing;
+    impl Drop for Ringing {
+        fn drop(&mut self) {
+            let boxes = TOGETHER.take();
+            boxes.into_iter().flatten().for_each(|mailbox| mailbox.ring());
+        }
+    }
+    TOGETHER.set(Some(Vec::new()));
+    let _ringing = Ringing;
+    answer();
 }
 
 /// Which request is answered.
@@ -54,9 +76,22 @@ impl Mailbox {
         self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts it in, and wakes the gate if it sleeps.
-    pub fn put(&self, mail: Mail) {
+    /// Puts it in, and wakes the gate if it sleeps: at once, or behind all of what is put [`together`].
+    pub fn put(self: &Arc<Self>, mail: Mail) {
         self.lock().push(mail);
+        let waits = TOGETHER.with_borrow_mut(|boxes| {
+            let boxes = boxes.as_mut()?;
+            if !boxes.iter().any(|other| Arc::ptr_eq(other, self)) {
+                boxes.push(Arc::clone(self));
+            }
+            Some(())
+        });
+        if waits.is_none() {
+            self.ring();
+        }
+    }
+
+    fn ring(&self) {
         if self.asleep.swap(false, SeqCst) {
             // It can't be full: the gate empties it whenever it was woken.
             let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
@@ -99,6 +134,7 @@ impl AsFd for Mailbox {
 mod tests {
     use super::*;
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::mpsc::channel;
     use std::thread;
 
@@ -107,7 +143,7 @@ mod tests {
     #[test]
     fn no_news_is_slept_over() {
         const TOLD: u64 = 20_000;
-        let mailbox = &Mailbox::new().unwrap();
+        let mailbox = &Arc::new(Mailbox::new().unwrap());
         thread::scope(|scope| {
             let tellers: Vec<_> = (0..3)
                 .map(|teller| {
@@ -148,5 +184,40 @@ mod tests {
             }
             assert_eq!(taken, 3 * TOLD);
         });
+    }
+
+    /// What is put together rings once, behind all of it, also where who puts it panics on the way.
+    #[test]
+    fn what_is_put_together_rings_behind_it() {
+        let mailbox = Arc::new(Mailbox::new().unwrap());
+        let rings = || {
+            let mut bell = [PollFd::new(&*mailbox, PollFlags::IN)];
+            poll(&mut bell, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(1)
+        };
+        let taken = || {
+            let mut mail = VecDeque::new();
+            mailbox.take(&mut mail);
+            mail.len()
+        };
+        for panics in [false, true, false] {
+            assert!(mailbox.fall_asleep() && !rings());
+            let put = || {
+                for connection in 0..3 {
+                    mailbox.put(Mail::More { connection });
+                    assert!(!rings(), "before all of it is there");
+                }
+                assert!(!panics, "as a test");
+            };
+            let done = catch_unwind(AssertUnwindSafe(|| together(&mut { put })));
+            assert_eq!((done.is_err(), rings()), (panics, true));
+            mailbox.silence();
+            assert_eq!(taken(), 3);
+
+            assert!(mailbox.fall_asleep());
+            mailbox.put(Mail::More { connection: 0 });
+            assert!(rings(), "alone it rings at once");
+            mailbox.silence();
+            assert_eq!(taken(), 1);
+        }
     }
 }

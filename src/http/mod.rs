@@ -58,6 +58,7 @@ pub use answer::{Answer, Job, Reply};
 pub use fault::Fault;
 pub use figures::{Cut, Figures};
 pub use limits::Limits;
+pub use mailbox::together;
 pub use request::{Method, Query, Request};
 pub use response::{Framing, Response};
 pub use server::{Handler, Running, Server, reachable};

@@ -67,6 +67,12 @@ const PACED_FROM: usize = 4;
 /// never waits, nor does anybody where a flush takes longer than this.
 const PACE: Duration = Duration::from_micros(800);
 
+/// Answers that are given together at the most: those behind them are not to wait for long.
+const TOGETHER_MAX: usize = 64;
+
+/// Calls what it is handed, which gives some answers.
+pub type Together = fn(&mut dyn FnMut());
+
 /// Groups that may wait to be answered. Behind them the committer waits.
 const ANSWERS_MAX: usize = 64;
 
@@ -177,6 +183,19 @@ impl Writer {
     /// # Errors
     /// If the operating system has no threads left.
     pub fn start(store: Arc<Store>, flush: Box<dyn Flush>) -> std::io::Result<Writer> {
+        Writer::answering(store, flush, |answer| answer())
+    }
+
+    /// The same, with what calls [`Done`] of several submissions of one group: who is told of each can be so of all at
+    /// once.
+    ///
+    /// # Errors
+    /// As [`Writer::start`].
+    pub fn answering(
+        store: Arc<Store>,
+        flush: Box<dyn Flush>,
+        together: Together,
+    ) -> std::io::Result<Writer> {
         let (queue, submissions) = bounded(QUEUE_SUBMISSIONS_MAX);
         let (answers, to_answer) = bounded::<Vec<Answer>>(ANSWERS_MAX);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
@@ -193,7 +212,9 @@ impl Writer {
         };
         let threads = vec![
             thread::Builder::new().name("committer".into()).spawn(move || committer.run())?,
-            thread::Builder::new().name("answers".into()).spawn(move || answer_all(&to_answer))?,
+            thread::Builder::new()
+                .name("answers".into())
+                .spawn(move || answer_all(&to_answer, together))?,
         ];
         let (queue, threads) = (RwLock::new(Some(queue)), Mutex::new(threads));
         Ok(Writer { queue, queued_bytes, threads, watch })
@@ -277,13 +298,18 @@ impl Drop for Writer {
 
 type Answer = (Done, Outcome);
 
-fn answer_all(answers: &Receiver<Vec<Answer>>) {
+fn answer_all(answers: &Receiver<Vec<Answer>>, together: Together) {
     for group in answers {
-        for (done, outcome) in group {
-            // What a caller does with his answer is no reason for others to go without.
-            if catch_unwind(AssertUnwindSafe(|| done.call(outcome))).is_err() {
-                log::error!("answering a call panicked");
-            }
+        let mut group = group.into_iter();
+        while group.len() > 0 {
+            together(&mut || {
+                for (done, outcome) in group.by_ref().take(TOGETHER_MAX) {
+                    // What a caller does with his answer is no reason for others to go without.
+                    if catch_unwind(AssertUnwindSafe(|| done.call(outcome))).is_err() {
+                        log::error!("answering a call panicked");
+                    }
+                }
+            });
         }
     }
 }
