@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::engine::{Engine, LINKS, Link, Parcel};
+use super::engine::{Engine, Link, Parcel};
 use super::figures::{Figures, add};
 use super::head::Head;
 use super::limits::{HELD_BYTES_ALL_MAX, HELD_BYTES_MAX, SMALL_BYTES, UNDER_WAY_MAX};
@@ -21,7 +21,7 @@ pub(super) struct Dispatch {
     pub figures: Arc<Figures>,
     /// The engine in force; workers wait at it.
     pub engine: Arc<RwLock<Arc<Engine>>>,
-    pub links: Vec<Link>,
+    pub link: Option<Link>,
     /// Bytes that connections hold, and requests that are under way.
     held_bytes: usize,
     under_way: usize,
@@ -32,9 +32,9 @@ impl Dispatch {
         handler: Arc<dyn Handler>,
         figures: Arc<Figures>,
         engine: Arc<RwLock<Arc<Engine>>>,
-        links: Vec<Link>,
+        link: Link,
     ) -> Dispatch {
-        Dispatch { handler, figures, engine, links, held_bytes: 0, under_way: 0 }
+        Dispatch { handler, figures, engine, link: Some(link), held_bytes: 0, under_way: 0 }
     }
 
     pub fn engine(&self) -> Arc<Engine> {
@@ -52,20 +52,18 @@ impl Dispatch {
     ) -> Option<Vec<u8>> {
         add(&self.figures.requests, 1);
         let held_bytes = head.text.len() + body.capacity();
-        let link = connection as usize % LINKS;
-        let has_room = self.under_way < UNDER_WAY_MAX
-            && self.has_room(held_bytes, held_bytes)
-            && self.links.get(link).is_some_and(|link| !link.is_behind());
-        if !has_room {
+        let has_room = self.under_way < UNDER_WAY_MAX && self.has_room(held_bytes, held_bytes);
+        let engine = self.engine();
+        let link = self.link.as_mut().filter(|link| has_room && !link.is_behind());
+        let Some(link) = link else {
             let response = self.refusal(Fault::Overloaded, Some(&head));
             return Some(response.to_bytes(head.framing));
-        }
+        };
         let to = Place { connection, number, held_bytes };
+        engine.put(link, Parcel { head, body, peer, to });
         self.under_way += 1;
         self.held_bytes += held_bytes;
         self.tell();
-        let engine = self.engine();
-        engine.put(&mut self.links[link], Parcel { head, body, peer, to });
         None
     }
 

@@ -1,7 +1,7 @@
 //! tiny_http behind the gate: the only room that knows it.
 //!
-//! It is given the first lines of heads that were found good, over a few connections of this process's own that
-//! stay open, and makes requests of them for the workers. It never sees a client, a header, a body, or the answer,
+//! It is given the first lines of heads that were found good, over a connection of this process's own that stays
+//! open, and makes requests of them for the workers. It never sees a client, a header, a body, or the answer,
 //! which goes back to the gate. What is behind a request waits here under its ticket.
 
 use std::collections::HashMap;
@@ -19,10 +19,6 @@ use rustix::net::{Shutdown, shutdown};
 use super::head::{Head, TICKET};
 use super::mailbox::Place;
 use super::{Method, Request};
-
-/// Connections to the engine. Each has a thread that reads heads; one keeps up with more than the
-/// workers do, and a long head on one doesn't hold up the others.
-pub(super) const LINKS: usize = 2;
 
 /// Bytes of heads that the engine has not read yet, from which on it is behind.
 const UNREAD_BYTES_MAX: usize = 1024 * 1024;
@@ -49,11 +45,11 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Starts one, and gives the connections to it.
+    /// Starts one, and gives the connection to it, whose other end a thread of its own reads.
     ///
     /// It can only be handed a listener. So it gets one that has no place in the file system and a name
-    /// nobody can guess, and as soon as the connections stand, nobody can connect to it any more.
-    pub fn start() -> io::Result<(Engine, Vec<Link>)> {
+    /// nobody can guess, and as soon as the connection stands, nobody can connect to it any more.
+    pub fn start() -> io::Result<(Engine, Link)> {
         let mut name = [0; 16];
         getrandom::fill(&mut name).map_err(|error| io::Error::other(error.to_string()))?;
         let address = SocketAddr::from_abstract_name(name)?;
@@ -67,26 +63,21 @@ impl Engine {
             tickets: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
         };
-        let mut links = Vec::with_capacity(LINKS);
-        for _ in 0..LINKS {
-            let mut stream = UnixStream::connect_addr(&address)?;
-            // Connections that come at once can be left waiting for a thread; so each is heard
-            // before the next one is opened.
-            stream.write_all(b"GET / HTTP/1.1\r\n\r\n")?;
-            match engine.server.recv_timeout(START_WITHIN)? {
-                Some(greeting) => drop(greeting.into_writer()),
-                None => return Err(ErrorKind::TimedOut.into()),
-            }
-            stream.set_nonblocking(true)?;
-            links.push(Link { stream, unread: Vec::new(), waits: false });
+        let mut stream = UnixStream::connect_addr(&address)?;
+        // It has been accepted when it is heard.
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n")?;
+        match engine.server.recv_timeout(START_WITHIN)? {
+            Some(greeting) => drop(greeting.into_writer()),
+            None => return Err(ErrorKind::TimedOut.into()),
         }
+        stream.set_nonblocking(true)?;
         shutdown(&door, Shutdown::Both)?;
         // It says so, once, that it accepts no more.
         let _ = engine.server.recv_timeout(START_WITHIN);
         if UnixStream::connect_addr(&address).is_ok() {
             return Err(io::Error::other("its door can't be closed"));
         }
-        Ok((engine, links))
+        Ok((engine, Link { stream, unread: Vec::new(), waits: false }))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Parcel>> {
@@ -208,12 +199,12 @@ mod tests {
     /// or read anything else than stands there.
     #[test]
     fn every_head_that_passes_is_read_as_it_is() {
-        let (engine, links) = Engine::start().expect("an engine");
-        let state = std::cell::RefCell::new((links, 0));
+        let (engine, link) = Engine::start().expect("an engine");
+        let state = std::cell::RefCell::new((link, 0));
         let heads = (nearly(), any::<[u8; 8]>(), "[!-~]{1,40}", "[ -~\t\u{80}-\u{ff}]{0,60}");
         let mut runner = proptest::test_runner::TestRunner::deterministic();
         let checked = runner.run(&heads, |(bytes, noise, target, value)| {
-            let (links, number) = &mut *state.borrow_mut();
+            let (link, number) = &mut *state.borrow_mut();
             let name = String::from_utf8_lossy(&noise).into_owned();
             let dressed = format!(
                 "GET /{target} HTTP/1.1\r\nHost: a\r\nX-{name}: {value}\r\nX-V: {value}\r\n\r\n"
@@ -224,7 +215,6 @@ mod tests {
                 let mut inbox = Inbox::default();
                 inbox.push(&bytes);
                 while let Next::Request(head, _) = inbox.next() {
-                    let link = &mut links[*number as usize % LINKS];
                     let (request, parcel) = through(&engine, link, head.clone(), *number);
                     prop_assert_eq!((parcel.to.number, parcel.body.len()), (*number, 3));
                     prop_assert_eq!(request.peer, parcel.peer);
@@ -251,13 +241,12 @@ mod tests {
 
     #[test]
     fn what_was_not_read_is_given_back() {
-        let (engine, mut links) = Engine::start().expect("an engine");
-        assert_eq!(links.len(), LINKS);
+        let (engine, mut link) = Engine::start().expect("an engine");
         let mut inbox = Inbox::default();
         inbox.push(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         let Next::Request(head, _) = inbox.next() else { panic!("a request") };
-        let (_, parcel) = through(&engine, &mut links[0], head, 7);
-        engine.put(&mut links[0], parcel);
+        let (_, parcel) = through(&engine, &mut link, head, 7);
+        engine.put(&mut link, parcel);
         let left = engine.abandon();
         assert_eq!(left.iter().map(|parcel| parcel.to.number).collect::<Vec<_>>(), [7]);
         assert!(engine.recv().is_none(), "it is over");

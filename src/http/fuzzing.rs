@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::{Mutex, PoisonError};
 
-use super::engine::{Engine, LINKS, Link, Parcel};
+use super::engine::{Engine, Link, Parcel};
 use super::head::{Head, TICKET};
 use super::inbox::{Inbox, Next};
 use super::limits::BODY_BYTES_MAX;
@@ -14,7 +14,7 @@ use super::{Fault, Request};
 const SPARE_BYTES: usize = 256;
 
 /// One engine for all, and how many heads it was handed.
-static ENGINE: Mutex<Option<(Engine, Vec<Link>, u64)>> = Mutex::new(None);
+static ENGINE: Mutex<Option<(Engine, Link, u64)>> = Mutex::new(None);
 
 /// Takes bytes as a connection does: however they are cut, they are the same requests, or the same fault;
 /// no more is kept of them than they are; and what passes is read by the engine as it stands.
@@ -84,11 +84,10 @@ fn check(head: &Head) {
 
 fn handed_over(head: Box<Head>) {
     let mut engine = ENGINE.lock().unwrap_or_else(PoisonError::into_inner);
-    let (engine, links, number) = engine.get_or_insert_with(|| {
-        let (engine, links) = Engine::start().expect("an engine");
-        (engine, links, 0)
+    let (engine, link, number) = engine.get_or_insert_with(|| {
+        let (engine, link) = Engine::start().expect("an engine");
+        (engine, link, 0)
     });
-    let link = &mut links[*number as usize % LINKS];
     let expected = Request::of_head(&head.text);
     let to = Place { connection: 1, number: *number, held_bytes: 0 };
     let peer = Ipv4Addr::LOCALHOST.into();

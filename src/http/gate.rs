@@ -43,11 +43,11 @@ const EVENTS_MAX: usize = 128;
 /// Bytes that are read from a connection before the next one's turn: the fewer, the sooner everybody has one.
 const READ_BYTES: usize = 16 * 1024;
 
-/// What an event is about: these, a link to the engine, or a connection by its number.
+/// What an event is about: these, or a connection by its number.
 const LISTENER: u64 = 0;
 const MAIL: u64 = 1;
-const FIRST_LINK: u64 = 2;
-const FIRST_CONNECTION: u64 = 16;
+const LINK: u64 = 2;
+const FIRST_CONNECTION: u64 = 3;
 
 pub(super) struct Gate {
     epoll: OwnedFd,
@@ -86,8 +86,8 @@ impl Gate {
         };
         watch(&listener, LISTENER, EventFlags::IN)?;
         watch(&*mailbox, MAIL, EventFlags::IN)?;
-        for (at, link) in (FIRST_LINK..).zip(&dispatch.links) {
-            watch(link, at, EventFlags::IN)?;
+        if let Some(link) = &dispatch.link {
+            watch(link, LINK, EventFlags::IN)?;
         }
         Ok(Gate {
             epoll,
@@ -164,12 +164,12 @@ impl Gate {
             match at {
                 LISTENER => self.accept(now),
                 MAIL => self.mailbox.silence(),
-                at if at < FIRST_CONNECTION => self.engine_event(flags),
+                LINK => self.engine_event(flags),
                 id => self.event(id, flags, now),
             }
         }
         self.take_mail(now);
-        self.flush_links();
+        self.flush_link();
         if now.saturating_duration_since(self.looked_at) >= LOOK && self.looking.is_empty() {
             self.looked_at = now;
             self.begin_look(now);
@@ -381,7 +381,7 @@ impl Gate {
 
     fn begin_look(&mut self, now: Instant) {
         self.accept_again(now);
-        if self.dispatch.links.is_empty() {
+        if self.dispatch.link.is_none() {
             self.replace_engine();
         }
         self.looking.extend(self.connections.keys());
@@ -407,29 +407,22 @@ impl Gate {
         }
     }
 
-    fn flush_links(&mut self) {
-        let mut failed = false;
-        for (at, link) in (FIRST_LINK..).zip(&mut self.dispatch.links) {
-            let was_waiting = link.waits;
-            match link.flush() {
-                Ok(waits) => {
-                    link.waits = waits;
-                    if waits != was_waiting {
-                        let mut wanted = EventFlags::IN;
-                        wanted.set(EventFlags::OUT, waits);
-                        let data = EventData::new_u64(at);
-                        failed |= epoll::modify(&self.epoll, &*link, data, wanted).is_err();
-                    }
-                }
-                Err(_) => failed = true,
-            }
-        }
-        if failed {
+    fn flush_link(&mut self) {
+        let Some(link) = &mut self.dispatch.link else { return };
+        let was_waiting = link.waits;
+        let is_well = link.flush().is_ok_and(|waits| {
+            link.waits = waits;
+            let mut wanted = EventFlags::IN;
+            wanted.set(EventFlags::OUT, waits);
+            let data = EventData::new_u64(LINK);
+            waits == was_waiting || epoll::modify(&self.epoll, &*link, data, wanted).is_ok()
+        });
+        if !is_well {
             self.replace_engine();
         }
     }
 
-    /// The engine never says anything on a link, unless it could not read a head, and then it has closed
+    /// The engine never says anything on its link, unless it could not read a head, and then it has closed
     /// it too.
     fn engine_event(&mut self, flags: EventFlags) {
         if flags.intersects(EventFlags::IN | EventFlags::ERR | EventFlags::HUP) {
@@ -437,21 +430,19 @@ impl Gate {
         }
     }
 
-    /// Takes another engine in place of one that has closed a link. That is a fault of this room, for no
+    /// Takes another engine in place of one that has closed its link. That is a fault of this room, for no
     /// head that passes should be one the engine doesn't read; what was under way is refused.
     fn replace_engine(&mut self) {
         log::error!("the HTTP engine refused a head that was found good; it is replaced");
-        let started = Engine::start().and_then(|(engine, links)| {
-            for (at, link) in (FIRST_LINK..).zip(&links) {
-                epoll::add(&self.epoll, link, EventData::new_u64(at), EventFlags::IN)?;
-            }
-            Ok((engine, links))
+        let started = Engine::start().and_then(|(engine, link)| {
+            epoll::add(&self.epoll, &link, EventData::new_u64(LINK), EventFlags::IN)?;
+            Ok((engine, link))
         });
         let before = self.dispatch.engine();
-        self.dispatch.links.clear();
+        self.dispatch.link = None;
         match started {
-            Ok((engine, links)) => {
-                self.dispatch.links = links;
+            Ok((engine, link)) => {
+                self.dispatch.link = Some(link);
                 let mut current =
                     self.dispatch.engine.write().unwrap_or_else(std::sync::PoisonError::into_inner);
                 *current = Arc::new(engine);

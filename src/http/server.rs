@@ -76,8 +76,8 @@ impl Server {
         handler: Arc<dyn Handler>,
     ) -> Result<Running, Error> {
         let start = || {
-            let (engine, links) = Engine::start()?;
-            self.start_on(engine, links, workers, limits, handler)
+            let (engine, link) = Engine::start()?;
+            self.start_on(engine, link, workers, limits, handler)
         };
         start().map_err(|error| Error::Start(error.to_string()))
     }
@@ -85,15 +85,14 @@ impl Server {
     fn start_on(
         self,
         engine: Engine,
-        links: Vec<Link>,
+        link: Link,
         workers: usize,
         limits: Limits,
         handler: Arc<dyn Handler>,
     ) -> std::io::Result<Running> {
         let mailbox = Arc::new(Mailbox::new()?);
         let engine = Arc::new(RwLock::new(Arc::new(engine)));
-        let dispatch =
-            Dispatch::new(Arc::clone(&handler), self.figures, Arc::clone(&engine), links);
+        let dispatch = Dispatch::new(Arc::clone(&handler), self.figures, Arc::clone(&engine), link);
         let gate = Gate::new(self.listener, Arc::clone(&mailbox), limits, dispatch)?;
         let gate = thread::Builder::new().name("gate".into()).spawn(move || gate.run())?;
         let pool = Arc::new(Pool {
@@ -225,14 +224,14 @@ mod tests {
         answer
     }
 
-    /// No head that passes should make it close a link; should one, another takes its place.
+    /// No head that passes should make it close the link; should one, another takes its place.
     #[test]
     fn an_engine_that_gives_up_is_replaced() {
         let server = Server::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = server.local_addr();
-        let (engine, mut links) = Engine::start().unwrap();
-        links[1].spoil();
-        let running = server.start_on(engine, links, 2, Limits::default(), Arc::new(Echo)).unwrap();
+        let (engine, mut link) = Engine::start().unwrap();
+        link.spoil();
+        let running = server.start_on(engine, link, 2, Limits::default(), Arc::new(Echo)).unwrap();
         for number in 0..20 {
             let path = format!("/{number}");
             let answer = ask(address, &path);
