@@ -1,12 +1,15 @@
 //! Latency as those feel it who don't wait for each other: calls fall due at half of what the server could take, and each
-//! counts from when it was due, however late it could be sent.
+//! counts from when it was due, however late it could be sent. A bare tiny_http gets the same, for what the machine itself
+//! makes of that: one that stands still for some milliseconds now and then makes no other figure than these.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::Bench;
 use crate::beside::{Server, drive, drive_paced};
+use crate::peers;
 use crate::report::{Report, Row, Unit, median};
 
 const CONNECTIONS: usize = 64;
@@ -14,8 +17,12 @@ const CONNECTIONS: usize = 64;
 /// # Errors
 /// In words, if calls failed.
 pub fn at_half_load(bench: &Bench, report: &mut Report) -> Result<(), String> {
-    let data = bench.folder("latency").join("data");
+    let dir = bench.folder("latency");
+    let data = dir.join("data");
     let server = Server::named("triggerly", &data);
+    let answer = dir.join("answer");
+    fs::write(&answer, peers::one_answer(&server)).expect("a file for the answer");
+    let bare = peers::bare(&answer, 1);
     let secret = Server::secret(&data);
     let time = Duration::from_secs_f64(bench.settings.seconds);
     let fastest: Vec<f64> = (0..bench.settings.rounds.min(3))
@@ -25,6 +32,7 @@ pub fn at_half_load(bench: &Bench, report: &mut Report) -> Result<(), String> {
 
     let (mut rates, mut middle, mut late, mut later, mut flushes) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut bare_late = Vec::new();
     for _ in 0..bench.settings.rounds {
         let before = Flushes::of(&server, &secret);
         let seen = drive_paced(&server, CONNECTIONS, time, pace);
@@ -37,10 +45,17 @@ pub fn at_half_load(bench: &Bench, report: &mut Report) -> Result<(), String> {
         late.push(seen.latencies.p99().as_secs_f64());
         later.push(seen.latencies.p999().as_secs_f64());
         flushes.push((after.seconds - before.seconds) / (after.count - before.count).max(1.0));
+        let seen = drive_paced(&bare, CONNECTIONS, time, pace);
+        if seen.failed() > 0 {
+            return Err(format!("{} calls of the bare one failed", seen.failed()));
+        }
+        bare_late.push(seen.latencies.p99().as_secs_f64());
     }
     let p99 = Row::new("p99", Unit::Time, &late);
     let commit = Row::new("flush of a commit, mean", Unit::Time, &flushes);
     let ratio = Row::ratio("p99 / flush of a commit", &p99, &commit);
+    let bare = Row::new("p99 of a bare tiny_http", Unit::Time, &bare_late);
+    let beside = Row::ratio("p99 / that of a bare tiny_http", &p99, &bare);
     let rows = [
         Row::new("calls that were due", Unit::PerSecond("calls"), &rates),
         Row::new("p50", Unit::Time, &middle),
@@ -48,6 +63,8 @@ pub fn at_half_load(bench: &Bench, report: &mut Report) -> Result<(), String> {
         Row::new("p99.9", Unit::Time, &later),
         commit,
         ratio,
+        bare,
+        beside,
     ];
     report.table("latency", &rows);
     Ok(())
