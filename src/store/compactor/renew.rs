@@ -276,6 +276,7 @@ fn copy(old: &Tree, new: &Tree, hot: &Hot, pace: &Pace<'_>) -> Done<()> {
             unflushed = 0;
             pace.check()?;
             hot.flush().map_err(Error::io("sync", hot.path()))?;
+            hot.tidy()?;
         }
     }
     new.apply_batch(piece).map_err(Error::sled("copy a tree"))?;

@@ -39,12 +39,20 @@ pub const ROW_GROUP_ROWS_MAX: usize = 16 * 1024;
 pub const ROW_GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How hard Zstandard tries: for what is soon written again, and for what stays as it is.
+///
+/// A million generated events, merged into one segment: bytes a row, and seconds of a processor that `compact` took, all
+/// else included (medians of three; 8 and 12 once). From 8 on it takes at most 8 MiB of memory more than with 6.
+///
+/// | level | 6 | 8 | 9 | 10 | 12 |
+/// | --- | --- | --- | --- | --- | --- |
+/// | bytes | 18.7 | 17.4 | 17.4 | 16.8 | 16.5 |
+/// | seconds | 2.6 | 3.0 | 2.9 | 3.3 | 4.1 |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Effort {
     /// Level 3.
     #[default]
     Quick,
-    /// Level 6.
+    /// Level 10.
     Thorough,
 }
 
@@ -52,7 +60,7 @@ impl Effort {
     fn level(self) -> i32 {
         match self {
             Effort::Quick => 3,
-            Effort::Thorough => 6,
+            Effort::Thorough => 10,
         }
     }
 }
