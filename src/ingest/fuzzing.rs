@@ -6,6 +6,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Payload;
+use super::plain::Members;
 use super::text::{decode_base64, decode_param, mend};
 use crate::model::json::{self, JsonError};
 use crate::model::limits::{BATCH_OBJECTS_MAX, DEPTH_MAX};
@@ -25,6 +26,10 @@ pub(crate) fn text(bytes: &[u8]) {
     let Ok(text) = mend(bytes.to_vec()) else { return };
     if !text.starts_with('\u{feff}') {
         assert_eq!(mend(text.clone().into_bytes()).as_deref(), Ok(text.as_str()));
+    }
+    if let Some(members) = Members::of(bytes) {
+        let parsed = json::parse_object(&text, DEPTH_MAX).map(|object| json::to_text(&object));
+        assert_eq!(Ok(members.text_without(&[])), parsed);
     }
     let ours = json::parse_object(&text, DEPTH_BOTH_MAX);
     // It takes objects with keys of its own for something else.

@@ -7,6 +7,7 @@
 use crossbeam_channel::{Receiver, bounded};
 use serde_json::Value;
 
+use super::plain::Members;
 use super::submission::{Special, check_attributes, date, user_id};
 use super::text;
 use super::{Code, Kind, Reject};
@@ -19,12 +20,13 @@ use crate::store::{Done, Draft, Outcome, Writer};
 /// Bytes of a line: the largest object and context, and what an export writes beside them.
 pub const LINE_BYTES_MAX: usize = OBJECT_BYTES_MAX + CONTEXT_BYTES_MAX + 8 * 1024;
 
-const EVENT_KEYS: [&str; 6] = ["seq", "type", "user_id", "date", "received_at", "attributes"];
+const ATTRIBUTES: &str = "attributes";
+const EVENT_KEYS: [&str; 6] = ["seq", "type", "user_id", "date", "received_at", ATTRIBUTES];
 /// What an exported event may have beside these.
 const CONTEXT: &str = "context";
 const VIA: &str = "via";
 const EMAIL: &str = "email";
-const USER_KEYS: [&str; 5] = ["id", EMAIL, "attributes", "created_at", "updated_at"];
+const USER_KEYS: [&str; 5] = ["id", EMAIL, ATTRIBUTES, "created_at", "updated_at"];
 
 /// Some lines of a file.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +83,12 @@ impl Lines<'_> {
         if line.len() > LINE_BYTES_MAX {
             return Err(too_large("line", line.len(), LINE_BYTES_MAX));
         }
+        if self.kind == Kind::Event
+            && let Some(draft) = self.plain_event(line)
+        {
+            drafts.push(draft);
+            return Ok(());
+        }
         let text = text::mend(line.to_vec())
             .map_err(|error| Reject::new(Code::InvalidJson, error.to_string()))?;
         if text.trim_ascii().is_empty() {
@@ -115,6 +123,24 @@ impl Lines<'_> {
         }
     }
 
+    /// The event that a plain line is, if nothing is wrong with it. What an export wrote is plain throughout.
+    fn plain_event(&self, line: &[u8]) -> Option<Draft> {
+        let (account, via) = (self.account, Via::Import);
+        let members = Members::of(line)?;
+        if !is_plain_export(&members) {
+            let special = Special::of_plain(&members, self.received_at)?;
+            let attributes = members.text_without(&Special::KEYS);
+            return Some(special.event(account, via, self.received_at, &attributes, None));
+        }
+        let received_at = date(&members.value("received_at"), "received_at").ok()?;
+        let context = members.get(CONTEXT);
+        if context.is_some_and(|context| context.len() > CONTEXT_BYTES_MAX) {
+            return None;
+        }
+        let special = Special::of_plain(&members, received_at)?;
+        Some(special.event(account, via, received_at, members.get(ATTRIBUTES)?, context))
+    }
+
     fn event(
         &self,
         mut object: Object,
@@ -133,7 +159,7 @@ impl Lines<'_> {
                     "user_id" => user_id = value,
                     "date" => happened = value,
                     "received_at" => received = value,
-                    "attributes" => attributes = value,
+                    ATTRIBUTES => attributes = value,
                     CONTEXT => told = value,
                     _ => {}
                 }
@@ -174,7 +200,7 @@ impl Lines<'_> {
             let mut patch = Object::new();
             let email = object.shift_remove(EMAIL).filter(|email| !email.is_null());
             patch.extend(email.map(|email| (EMAIL.to_owned(), email)));
-            if let Some(Value::Object(attributes)) = object.shift_remove("attributes") {
+            if let Some(Value::Object(attributes)) = object.shift_remove(ATTRIBUTES) {
                 patch.extend(attributes);
             }
             check_bytes(&patch, bytes)?;
@@ -249,6 +275,19 @@ fn is_exported_event(object: &Object) -> bool {
         && object.get("seq").is_some_and(Value::is_number)
 }
 
+/// The same of a plain line. Its values' first bytes tell what they are.
+fn is_plain_export(members: &Members<'_>) -> bool {
+    let is = |key, first: fn(u8) -> bool| {
+        members.get(key).and_then(|text| text.bytes().next()).is_some_and(first)
+    };
+    let others = [CONTEXT, VIA].iter().filter(|key| members.get(key).is_some()).count();
+    is("seq", |first| first == b'-' || first.is_ascii_digit())
+        && members.len() == EVENT_KEYS.len() + others
+        && EVENT_KEYS.iter().all(|key| members.get(key).is_some())
+        && is(ATTRIBUTES, |first| first == b'{')
+        && (members.get(CONTEXT).is_none() || is(CONTEXT, |first| first == b'{'))
+}
+
 fn is_exported_user(object: &Object) -> bool {
     has(object, &USER_KEYS, 0)
 }
@@ -258,7 +297,7 @@ fn has(object: &Object, keys: &[&str], others: usize) -> bool {
     // Keys are different from each other, so that counting is enough, and cheaper than looking up.
     object.len() == keys.len() + others
         && object.keys().filter(|key| keys.contains(&key.as_str())).count() == keys.len()
-        && object.get("attributes").is_some_and(Value::is_object)
+        && object.get(ATTRIBUTES).is_some_and(Value::is_object)
 }
 
 fn taken_date(object: &mut Object, field: &str) -> Result<Date, Reject> {
@@ -279,4 +318,57 @@ fn check_bytes(object: &Object, bytes: usize) -> Result<(), Reject> {
 fn too_large(what: &str, bytes: usize, bytes_max: usize) -> Reject {
     let detail = format!("the {what} has {bytes} bytes, at most {bytes_max} are taken");
     Reject::new(Code::PayloadTooLarge, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fuzzing::stored;
+
+    /// Its records, or why there are none.
+    fn taken<'c>(checked: &'c CheckedLines) -> (Vec<crate::model::Record<'c>>, Vec<(u64, Code)>) {
+        let refused = checked.refused().iter().map(|(line, reject)| (*line, reject.code));
+        (checked.drafts().iter().map(stored).collect(), refused.collect())
+    }
+
+    #[test]
+    fn a_plain_line_is_what_the_parser_makes_of_it() {
+        let export = r#"{"seq":1,"type":"a","user_id":null,"date":"2024-01-01T00:00:00Z","received_at":"2024-01-02T00:00:00Z","attributes":{"n":1.50,"x":{"y":[]}}}"#;
+        let with = |from: &str, to: &str| export.replace(from, to);
+        let long = "x".repeat(CONTEXT_BYTES_MAX);
+        let cases = [
+            (export.to_owned(), true),
+            (with("}}}", r#"}},"context":{"page":"/"}}"#), true),
+            (with("}}}", r#"}},"via":"secret","context":{}}"#), true),
+            // No exports, but objects that a call could send.
+            (with("\"seq\":1", r#""seq":"1""#), true),
+            (with("\"seq\":1", r#""sequence":1"#), true),
+            (with("}}}", r#"}},"context":"page"}"#), true),
+            (with("}}}", r#"}},"other":1}"#), true),
+            (with(r#"{"n":1.50,"x":{"y":[]}}"#, "[]"), true),
+            (r#"{"type":"a","date":"2024-01-01","n":1}"#.to_owned(), true),
+            // To be refused.
+            (with("}}}", &format!(r#"}},"context":{{"page":"{long}"}}}}"#)), false),
+            (with("\"2024-01-02T00:00:00Z\"", "null"), false),
+            (with("\"type\":\"a\"", r#""type":null"#), false),
+            (r#"{"n":1}"#.to_owned(), false),
+        ];
+        for (line, is_plain) in cases {
+            // A byte order mark is dropped, and makes no line plain.
+            let (text, marked) = (line.clone() + "\n", format!("\u{feff}{line}\n"));
+            let lines = |text| Lines {
+                kind: Kind::Event,
+                account: AccountId(7),
+                received_at: Date::from_millis(1_700_000_000_000),
+                first_line: 1,
+                text,
+            };
+            assert_eq!(lines(&[]).plain_event(line.as_bytes()).is_some(), is_plain, "{line}");
+            assert!(lines(&[]).plain_event(marked.trim_end().as_bytes()).is_none());
+            let (plain, parsed) = (lines(text.as_bytes()), lines(marked.as_bytes()));
+            let (plain, parsed) = (plain.check(Vec::new()), parsed.check(Vec::new()));
+            assert_eq!(taken(&plain), taken(&parsed), "{line}");
+            assert_eq!(taken(&plain).1.is_empty(), is_plain, "{line}");
+        }
+    }
 }

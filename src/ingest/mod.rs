@@ -5,7 +5,8 @@
 //! ```
 //! Each step takes one type and gives the next, and none of them can be made elsewhere, so that no
 //! step can be left out. A batch is taken apart by decoding, and its objects are read one at a time by
-//! validating: five megabytes of JSON never become one tree. An import's [`Lines`] become [`CheckedLines`] by the same checks. Pure but for
+//! validating: five megabytes of JSON never become one tree, and most events become none, since their text is kept
+//! as it came (`plain`). An import's [`Lines`] become [`CheckedLines`] by the same checks. Pure but for
 //! [`Batch::submit`] and [`CheckedLines::submit`], which hand over to the store's writer.
 //! Must not know HTTP: the caller takes parameters apart and turns a [`Reject`] into an answer.
 
@@ -14,6 +15,7 @@ pub(crate) mod fuzzing;
 mod lines;
 mod mend;
 mod payload;
+mod plain;
 mod reject;
 mod submission;
 mod text;

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::payload::{Payload, Texts};
+use super::plain::Members;
 use super::reject::excerpt;
 use super::text;
 use super::{Code, Reject};
@@ -89,7 +90,7 @@ pub struct RawBatch<'a> {
 
 impl RawBatch<'_> {
     /// Reads each object and checks every field of it. They are read one by one and not kept, since an
-    /// object in memory takes many times the room of its text.
+    /// object in memory takes many times the room of its text; most events need none.
     ///
     /// # Errors
     /// [`Reject`] for the first that is wrong, with its index in a batch.
@@ -97,6 +98,11 @@ impl RawBatch<'_> {
         let RawBatch { kind, sender, idempotency_key, texts } = self;
         let numbered = texts.is_batch();
         let check = |text: &[u8]| -> Result<Draft, Reject> {
+            if kind == Kind::Event
+                && let Some(draft) = plain_event(&sender, text)
+            {
+                return Ok(draft);
+            }
             let object = object(text, texts.subject())?;
             match kind {
                 Kind::User => user(&sender, object),
@@ -236,6 +242,15 @@ fn event(sender: &Sender, mut object: Object) -> Result<Draft, Reject> {
     special.draft(*account, *via, *received_at, &object, context.as_deref())
 }
 
+/// The event that a plain text is, if nothing is wrong with it.
+fn plain_event(sender: &Sender, text: &[u8]) -> Option<Draft> {
+    let Sender { account, via, received_at, context } = sender;
+    let members = Members::of(text)?;
+    let special = Special::of_plain(&members, *received_at)?;
+    let attributes = members.text_without(&Special::KEYS);
+    Some(special.event(*account, *via, *received_at, &attributes, context.as_deref()))
+}
+
 /// Takes a user's `id` out of an object.
 pub(super) fn user_id(object: &mut Object) -> Result<Id, Reject> {
     match object.shift_remove("id").unwrap_or_default() {
@@ -255,10 +270,20 @@ pub(super) struct Special {
 }
 
 impl Special {
+    /// Where it is.
+    pub(super) const KEYS: [&str; 3] = ["type", "user_id", "date"];
+
     /// Takes it out of an object; without a date, the event happened when it came.
     pub(super) fn take(object: &mut Object, received_at: Date) -> Result<Special, Reject> {
         let mut take = |name| object.shift_remove(name).unwrap_or_default();
-        Special::of(take("type"), take("user_id"), take("date"), received_at)
+        let [kind, user_id, happened] = Special::KEYS.map(&mut take);
+        Special::of(kind, user_id, happened, received_at)
+    }
+
+    /// That of a plain object, if nothing is wrong with it.
+    pub(super) fn of_plain(members: &Members<'_>, received_at: Date) -> Option<Special> {
+        let [kind, user_id, happened] = Special::KEYS.map(|key| members.value(key));
+        Special::of(kind, user_id, happened, received_at).ok()
     }
 
     /// Of these values.
@@ -310,17 +335,28 @@ impl Special {
         context: Option<&str>,
     ) -> Result<Draft, Reject> {
         check_attributes(attributes)?;
-        let attributes = json::to_text(attributes);
+        Ok(self.event(account, via, received_at, &json::to_text(attributes), context))
+    }
+
+    /// The event with these, which were checked.
+    pub(super) fn event(
+        &self,
+        account: AccountId,
+        via: Via,
+        received_at: Date,
+        attributes: &str,
+        context: Option<&str>,
+    ) -> Draft {
         let event = Event {
             account,
             via,
             kind: &self.kind,
             user_id: self.user_id.as_ref().map(Id::as_str),
             date: self.date,
-            attributes: &attributes,
+            attributes,
             context,
         };
-        Ok(Draft::event(event, received_at))
+        Draft::event(event, received_at)
     }
 }
 
@@ -377,5 +413,42 @@ fn check_value(value: &Value) -> Result<(), Reject> {
         Value::Object(object) => check_names(object),
         Value::Array(values) => values.iter().try_for_each(check_value),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fuzzing::stored;
+
+    #[test]
+    fn a_plain_event_is_what_the_parser_makes_of_it() {
+        let received_at = Date::from_millis(1_700_000_000_000);
+        let context = Some(r#"{"page":"https://cafe.example/"}"#.to_owned());
+        let sender = Sender { account: AccountId(7), via: Via::Public, received_at, context };
+        for text in [
+            r#"{"type":"a"}"#,
+            r#"{ "type": "a", "n": 1.50, "user_id": "u", "date": "2024-02-29" }"#,
+            r#"{"x":{"type":"b"},"date":"2024-01-01T00:00:00Z","type":"a","y":[1,"é"],"user_id":-0}"#,
+            r#"{"type":"a","user_id":null,"date":null,"id":"u"}"#,
+        ] {
+            let plain = plain_event(&sender, text.as_bytes()).expect("it is plain");
+            let parsed = event(&sender, object(text.as_bytes(), "it").expect("an object"));
+            assert_eq!(stored(&plain), stored(&parsed.expect("an event")), "{text}");
+        }
+        // What is wrong with it, the parser's way tells.
+        for text in [
+            "{}",
+            r#"{"type":""}"#,
+            r#"{"type":1}"#,
+            r#"{"type":{"a":1}}"#,
+            r#"{"type":"a","user_id":1.5}"#,
+            r#"{"type":"a","user_id":true}"#,
+            r#"{"type":"a","date":"yesterday"}"#,
+        ] {
+            assert!(plain_event(&sender, text.as_bytes()).is_none(), "{text}");
+            let parsed = event(&sender, object(text.as_bytes(), "it").expect("an object"));
+            assert!(parsed.is_err(), "{text}");
+        }
     }
 }
