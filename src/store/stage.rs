@@ -32,6 +32,8 @@ pub(super) struct Stage<'s> {
     store: &'s Store,
     first_seq: Seq,
     encoded: Vec<Vec<u8>>,
+    /// Bytes of these, which each submission asks for.
+    encoded_bytes: usize,
     pending: Pending<'s>,
     accounts: Arc<Accounts>,
     accounts_changed: bool,
@@ -74,6 +76,7 @@ impl<'s> Stage<'s> {
             store,
             first_seq: store.tiers.next_seq(),
             encoded: Vec::new(),
+            encoded_bytes: 0,
             pending: Pending::new(&hot.state),
             accounts: store.accounts(),
             accounts_changed: false,
@@ -93,7 +96,7 @@ impl<'s> Stage<'s> {
 
     /// Records that were taken so far, and their bytes.
     pub fn taken(&self) -> (usize, usize) {
-        (self.encoded.len(), self.encoded.iter().map(Vec::len).sum())
+        (self.encoded.len(), self.encoded_bytes)
     }
 
     /// Where a submission lies that came under the same key, in this group or before.
@@ -117,7 +120,7 @@ impl<'s> Stage<'s> {
         if names_many_users(&drafts) {
             return self.take_large(drafts, admit);
         }
-        let taken = self.encoded.len();
+        let (taken, taken_bytes) = self.taken();
         let first_seq = self.first_seq + taken as Seq;
         let count = drafts.len() as u64;
         let accounts = (Arc::clone(&self.accounts), self.accounts_changed);
@@ -133,6 +136,7 @@ impl<'s> Stage<'s> {
             let Draft { encoded, effect } = draft;
             if let Err(refusal) = applied.and_then(|()| self.apply(effect, seq, &mut undo)) {
                 self.encoded.truncate(taken);
+                self.encoded_bytes = taken_bytes;
                 undo.into_iter().rev().for_each(|undo| self.pending.undo(undo));
                 (self.accounts, self.accounts_changed) = accounts;
                 (self.overrides, self.overrides_changed) = overrides;
@@ -140,6 +144,7 @@ impl<'s> Stage<'s> {
                 self.erasures.truncate(erasures);
                 return Err(refusal);
             }
+            self.encoded_bytes += encoded.len();
             self.encoded.push(encoded);
         }
         if let Some((at, keyed)) = keyed {
@@ -184,6 +189,7 @@ impl<'s> Stage<'s> {
         admit(merged_bytes)?;
         let receipt = Receipt { first_seq: self.first_seq, count: drafts.len() as u64 };
         self.encoded = drafts.into_iter().map(|draft| draft.encoded).collect();
+        self.encoded_bytes = self.encoded.iter().map(Vec::len).sum();
         self.large = true;
         Ok(receipt)
     }
@@ -323,6 +329,7 @@ impl<'s> Stage<'s> {
             store,
             first_seq,
             encoded,
+            encoded_bytes: _,
             pending,
             accounts,
             accounts_changed,
