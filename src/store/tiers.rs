@@ -118,6 +118,11 @@ impl Tiers {
         let _ = self.wake.set(thread);
     }
 
+    /// Whether there is a thread that seals.
+    pub fn is_kept(&self) -> bool {
+        self.wake.get().is_some()
+    }
+
     /// Counts bytes that lay there when it was opened.
     pub fn count_hot_bytes(&self, bytes: u64) {
         self.hot_bytes.fetch_add(bytes, SeqCst);
