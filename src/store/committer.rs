@@ -81,10 +81,10 @@ pub type Together = fn(&mut dyn FnMut());
 /// Groups that may wait to be answered. Behind them the committer waits.
 const ANSWERS_MAX: usize = 64;
 
-/// Bytes of the hot end from which on the committer rests. The compactor doesn't go easy on calls long before: from half
-/// of the bound on an import was 0.82 times as fast.
+/// Bytes of the hot end from which on the committer rests. Where the compactor still goes easy on calls it would be too
+/// early: from half of the bound on, an import was 0.82 times as fast.
 ///
-/// Without, four to sixteen connections with batches of 1,000 events had a server at 161 to 315 MiB within seconds.
+/// Without, one to sixteen connections with batches of 1,000 events had a server at 226 to 438 MiB within nine seconds.
 const RESTS_FROM: u64 = HOT_BYTES_MAX / 4 * 3;
 
 /// How long it rests for each byte when there are [`HOT_BYTES_MAX`] more: 2 MB/s, which any machine seals.
