@@ -98,6 +98,8 @@ codes! {
     StorageFull = "storage_full", 503, "The storage is full";
     /// The server is about to end.
     ShuttingDown = "shutting_down", 503, "The server is stopping";
+    /// Too few of the servers that keep the log together can be reached.
+    NoQuorum = "no_quorum", 503, "The log has no quorum";
     /// A version of HTTP that isn't spoken here.
     VersionNotSupported = "version_not_supported", 505, "The version of HTTP is not supported";
     /// More is waiting than can be taken.
@@ -109,7 +111,7 @@ impl Code {
     #[must_use]
     pub fn retry_after_seconds(self) -> Option<u32> {
         match self {
-            Code::Overloaded | Code::RateLimited => Some(1),
+            Code::Overloaded | Code::RateLimited | Code::NoQuorum => Some(1),
             Code::ShuttingDown => Some(5),
             Code::StorageFull => Some(30),
             Code::StorageFailed => Some(60),

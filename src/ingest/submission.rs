@@ -201,6 +201,7 @@ impl From<Refusal> for Reject {
         let code = match &refusal {
             Refusal::Overloaded => Code::Overloaded,
             Refusal::ShuttingDown => Code::ShuttingDown,
+            Refusal::NoQuorum(_) => Code::NoQuorum,
             Refusal::Full { .. } => Code::StorageFull,
             Refusal::Failed(_) | Refusal::Unreadable(_) => Code::StorageFailed,
             Refusal::User { limit, .. } => limit_code(*limit),
@@ -222,6 +223,10 @@ impl From<Refusal> for Reject {
             }
             Refusal::Full { .. } => {
                 "the server's disk is full; it takes more when its owner has made room".into()
+            }
+            Refusal::NoQuorum(_) => {
+                "the servers that keep the log together don't agree at the moment; try again soon"
+                    .into()
             }
             other => other.to_string(),
         };

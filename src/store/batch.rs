@@ -362,6 +362,23 @@ impl EncodedBatch {
         EncodedBatch { first_seq, count, bytes }
     }
 
+    /// Takes what another server has encoded as the batch that begins at `first_seq`.
+    pub(super) fn decode(first_seq: Seq, bytes: &[u8]) -> Result<EncodedBatch, Malformed> {
+        // The length before each record comes on top.
+        if bytes.len() > ENTRY_BYTES_MAX + ENTRY_BYTES_MAX / 8 {
+            return Err(Malformed("it is larger than a batch may be"));
+        }
+        let batch = BatchView::decode(first_seq, bytes)?;
+        batch.records().try_for_each(|record| record.map(drop))?;
+        let count = batch.count;
+        Ok(EncodedBatch { first_seq, count, bytes: bytes.to_owned() })
+    }
+
+    /// What it holds.
+    pub(super) fn view(&self) -> Result<BatchView<'_>, Malformed> {
+        BatchView::decode(self.first_seq, &self.bytes)
+    }
+
     /// The `seq` of its first record.
     #[must_use]
     pub fn first_seq(&self) -> Seq {

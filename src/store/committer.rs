@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 
 use super::Store;
 use super::batch::ENTRY_BYTES_MAX;
@@ -34,8 +34,10 @@ use super::compactor::HOT_BYTES_MAX;
 use super::draft::{Draft, Submission};
 use super::fatal;
 use super::flush::Flush;
+use super::follow::{ENDED, Following, OFFER_WAIT_MAX, Offered};
 use super::hot::SLED_SEGMENT_BYTES;
 use super::outcome::{Outcome, Receipt, Refusal};
+use super::shared::SharedLog;
 use super::space::{Claim, Room};
 use super::stage::Stage;
 use crate::model::limits::{
@@ -213,6 +215,20 @@ impl Writer {
         flush: Box<dyn Flush>,
         together: Together,
     ) -> std::io::Result<Writer> {
+        Writer::sharing(store, flush, together, None)
+    }
+
+    /// The same, of a store that shares its log with others, if there is such.
+    ///
+    /// # Errors
+    /// As [`Writer::start`], and if the machine has no randomness to give.
+    pub fn sharing(
+        store: Arc<Store>,
+        flush: Box<dyn Flush>,
+        together: Together,
+        shared: Option<Box<dyn SharedLog>>,
+    ) -> std::io::Result<Writer> {
+        let following = shared.map(Following::new).transpose()?;
         let (queue, submissions) = bounded(QUEUE_SUBMISSIONS_MAX);
         let (answers, to_answer) = bounded::<Vec<Answer>>(ANSWERS_MAX);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
@@ -226,6 +242,7 @@ impl Writer {
             held_over: None,
             began: Instant::now(),
             paced: false,
+            following,
         };
         let threads = vec![
             thread::Builder::new().name("committer".into()).spawn(move || committer.run())?,
@@ -342,19 +359,19 @@ struct Committer {
     /// When the last group was begun, and whether the next one has to wait for its time.
     began: Instant,
     paced: bool,
+    /// The log that is shared with others, if it is.
+    following: Option<Following>,
 }
 
 impl Committer {
     fn run(mut self) {
-        while let Some(group) = self.gather() {
+        while let Some(first) = self.first() {
+            let group = self.gather(first);
             let bytes = group.iter().map(|one| one.size().bytes as u64).sum();
             let answers = self.commit(group);
             // The answering thread ends only when this one has.
             let _ = self.answers.send(answers);
-            let tiers = &self.store.tiers;
-            if tiers.is_kept() {
-                thread::sleep(rest(bytes, tiers.hot_bytes()));
-            }
+            self.rest(bytes);
         }
         if self.store.failure().is_none() {
             self.store.high_water.note(self.store.last_seq());
@@ -363,12 +380,55 @@ impl Committer {
         }
     }
 
-    /// What waits, up to the bounds of a group; `None` when there will be no more.
-    fn gather(&mut self) -> Option<Vec<Queued>> {
-        let first = match self.held_over.take() {
-            Some(submission) => submission,
-            None => self.submissions.recv().ok()?,
-        };
+    /// Rests behind so many bytes, if what is committed is sealed at all.
+    fn rest(&self, bytes: u64) {
+        let tiers = &self.store.tiers;
+        if tiers.is_kept() {
+            thread::sleep(rest(bytes, tiers.hot_bytes()));
+        }
+    }
+
+    /// The next that waits; `None` when there will be no more. Meanwhile, what others add is applied.
+    fn first(&mut self) -> Option<Queued> {
+        if let Some(submission) = self.held_over.take() {
+            return Some(submission);
+        }
+        loop {
+            let Some(following) =
+                self.following.as_mut().filter(|_| self.store.failure().is_none())
+            else {
+                return self.submissions.recv().ok();
+            };
+            select! {
+                recv(self.submissions) -> submission => return submission.ok(),
+                recv(following.arrivals()) -> arrival => match arrival {
+                    Ok(arrival) => following.heard(arrival),
+                    Err(_) => {
+                        self.store.end(ENDED);
+                        continue;
+                    }
+                },
+            }
+            let before = self.store.tiers.hot_bytes();
+            self.apply();
+            self.rest(self.store.tiers.hot_bytes().saturating_sub(before));
+        }
+    }
+
+    /// Applies what others have added. If that can't be, nothing more is accepted, and the process ends.
+    fn apply(&mut self) {
+        let Some(following) = self.following.as_mut() else { return };
+        let applied =
+            catch_unwind(AssertUnwindSafe(|| following.apply(&self.store, self.flush.as_ref())));
+        let applied =
+            applied.unwrap_or_else(|_| Err("applying what others added panicked".to_owned()));
+        if let Err(why) = applied {
+            self.store.end(&why);
+        }
+    }
+
+    /// What waits, up to the bounds of a group.
+    fn gather(&mut self, first: Queued) -> Vec<Queued> {
         let mut size = first.size();
         let mut group = vec![first];
         if self.paced {
@@ -386,11 +446,11 @@ impl Committer {
         self.paced = group.len() >= PACED_FROM;
         let held = group.iter().map(|submission| submission.bytes).sum();
         self.queued_bytes.fetch_sub(held, SeqCst);
-        Some(group)
+        group
     }
 
     /// Writes a group and says what became of each submission.
-    fn commit(&self, group: Vec<Queued>) -> Vec<Answer> {
+    fn commit(&mut self, group: Vec<Queued>) -> Vec<Answer> {
         let mut done = Vec::with_capacity(group.len());
         let mut submissions = Vec::with_capacity(group.len());
         for waiting in group {
@@ -411,7 +471,14 @@ impl Committer {
     }
 
     /// Appends, flushes and merges. An error means that nobody knows what is on disk.
-    fn write(&self, group: Vec<Submission>) -> Result<Vec<Outcome>, String> {
+    fn write(&mut self, group: Vec<Submission>) -> Result<Vec<Outcome>, String> {
+        match self.following.as_mut() {
+            Some(following) => write_shared(&self.store, self.flush.as_ref(), following, &group),
+            None => self.write_alone(group),
+        }
+    }
+
+    fn write_alone(&self, group: Vec<Submission>) -> Result<Vec<Outcome>, String> {
         // Another generation of sled takes the place of this one only between two groups.
         let _committing = self.store.committing();
         let hot = self.store.tiers.hot();
@@ -429,6 +496,59 @@ impl Committer {
             self.store.figures.committed(&outcomes, records, bytes);
         }
         Ok(outcomes)
+    }
+}
+
+/// As [`Committer::write_alone`], but the group is first given its place in the log that is shared with others. As long as
+/// one of them is before it, it is put together anew behind that.
+fn write_shared(
+    store: &Store,
+    flush: &dyn Flush,
+    following: &mut Following,
+    group: &[Submission],
+) -> Result<Vec<Outcome>, String> {
+    let until = Instant::now() + OFFER_WAIT_MAX;
+    let end = |why: String| {
+        store.end(&why);
+        why
+    };
+    loop {
+        following.catch_up(store, flush, until).map_err(end)?;
+        if let Some(why) = following.trouble() {
+            return Ok(vec![Err(Refusal::NoQuorum(why)); group.len()]);
+        }
+        // Another generation of sled takes the place of this one only between two groups.
+        let committing = store.committing();
+        let hot = store.tiers.hot();
+        let mut stage = Stage::new(store, &hot);
+        let room = store.space.room();
+        let outcomes: Vec<_> =
+            group.iter().map(|one| take(&mut stage, &room, one.clone())).collect();
+        let (records, bytes) = stage.taken();
+        let batches = stage.batches();
+        match following.offer(&batches, until) {
+            Offered::Accepted => {}
+            Offered::Overtaken => {
+                drop(stage);
+                drop(committing);
+                continue;
+            }
+            Offered::Doubtful(why) => {
+                let refusal = Refusal::NoQuorum(why.into());
+                // Those that were refused anyway were so for a reason of their own.
+                return Ok(outcomes.into_iter().map(|it| it.and(Err(refusal.clone()))).collect());
+            }
+        }
+        let _writing = store.pulse.begin();
+        if let Some(appended) = stage.append_as(&batches).map_err(|error| error.to_string())? {
+            let began = Instant::now();
+            flush.flush().map_err(|error| format!("flushing to disk failed: {error}"))?;
+            store.figures.flushed(began.elapsed());
+            appended.merge(flush).map_err(|error| error.to_string())?;
+            store.figures.committed(&outcomes, records, bytes);
+            following.written(store.last_seq());
+        }
+        return Ok(outcomes);
     }
 }
 

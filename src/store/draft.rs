@@ -13,6 +13,7 @@ use crate::model::{
 };
 
 /// A checked change, encoded for the log, with what the committer has to know of it.
+#[derive(Clone)]
 pub struct Draft {
     /// The record for the log.
     pub(super) encoded: Vec<u8>,
@@ -21,6 +22,7 @@ pub struct Draft {
 }
 
 /// What is to be stored together, or not at all.
+#[derive(Clone)]
 pub struct Submission {
     pub(super) drafts: Vec<Draft>,
     pub(super) is_keyed: bool,
@@ -48,6 +50,7 @@ impl From<Vec<Draft>> for Submission {
 }
 
 /// What a record changes in the state.
+#[derive(Clone)]
 pub(super) enum Effect {
     None,
     /// A user is merged into. The patch is in the record alone: parsed, it can take 50 times its text.

@@ -44,8 +44,8 @@ impl Fatal {
 }
 
 impl Store {
-    /// Calls `tell` with a sentence, once, when the disk is full all the same and the process is to
-    /// end: at once if that has happened already. It must not wait.
+    /// Calls `tell` with a sentence, once, when the disk is full all the same, or the store can't follow the log that
+    /// it shares, and the process is to end: at once if that has happened already. It must not wait.
     pub fn on_fatal(&self, tell: impl FnOnce(&str) + Send + 'static) {
         let mut told = self.fatal.lock();
         match &*told {
@@ -64,15 +64,23 @@ impl Store {
         if first {
             log::error!("nothing more is accepted: {why}");
             if let Some(full) = self.space.explain(why) {
-                let mut told = self.fatal.lock();
-                if let Told::Asked(tell) =
-                    std::mem::replace(&mut *told, Told::Happened(full.clone()))
-                {
-                    tell(&full);
-                }
+                self.tell(full);
             }
         }
         why
+    }
+
+    /// Accepts nothing more, and the process is to end: going on would make this store differ from others.
+    pub(super) fn end(&self, why: &str) {
+        self.fail(why.to_owned());
+        self.tell(why.to_owned());
+    }
+
+    fn tell(&self, why: String) {
+        let mut told = self.fatal.lock();
+        if let Told::Asked(tell) = std::mem::replace(&mut *told, Told::Happened(why.clone())) {
+            tell(&why);
+        }
     }
 
     /// What nobody who waits would find out: to be called every [`TICK`].

@@ -72,6 +72,7 @@ mod fatal;
 mod fault;
 mod figures;
 mod flush;
+mod follow;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod high_water;
@@ -90,6 +91,7 @@ mod replay;
 mod scan;
 mod sealed;
 pub mod segment;
+mod shared;
 mod space;
 mod stage;
 mod state;
@@ -116,12 +118,14 @@ pub use directory::{Directory, FORMAT_VERSION};
 pub use draft::{Draft, Submission};
 pub use figures::Figures;
 pub use flush::Flush;
+pub use follow::{OFFER_WAIT_MAX, Standing};
 pub use index::{Count, DAY_MILLIS, HOUR_MILLIS, Sketch};
 pub use log::{Kind, Log, Missing, Order, Selection, Step, Visit};
 pub use newest::NEWEST_BYTES_MAX;
 pub use outcome::{Outcome, Receipt, Refusal};
 pub use reader::Sizes;
 pub use scan::{Columns, Piece, Scan};
+pub use shared::{Arrival, Group, GroupId, Offer, Position, Reply, SharedLog};
 pub use space::{BALLAST_BYTES, Size, Space};
 pub use state::UserText;
 pub use stop::Stop;
@@ -138,6 +142,7 @@ use std::time::{Duration, Instant};
 
 use crate::model::{AccountId, Accounts, Overrides, People, Seq};
 use fatal::Fatal;
+use follow::Membership;
 use high_water::HighWater;
 use hot::Hot;
 use newest::Newest;
@@ -279,6 +284,7 @@ pub struct Store {
     bloat_looked_at: AtomicU64,
     /// What is known of the hot end.
     newest: Newest,
+    membership: Membership,
     fatal: Fatal,
     figures: Figures,
     space: Space,
@@ -351,6 +357,7 @@ impl Store {
             compacted_at: AtomicI64::new(i64::MIN),
             bloat_looked_at: AtomicU64::new(0),
             newest: Newest::default(),
+            membership: Membership::default(),
             fatal: Fatal::default(),
             figures: Figures::default(),
             space: Space::open(directory.path(), given_up)?,

@@ -28,6 +28,10 @@ pub enum Refusal {
     /// Too much is waiting already.
     #[error("more is arriving than can be written; try again in a moment")]
     Overloaded,
+    /// The log that is shared with other servers takes nothing for now, and why. Where that was found out only when it had
+    /// been offered, nobody knows whether it is stored.
+    #[error("{0}; try again in a moment")]
+    NoQuorum(Arc<str>),
     /// The server is about to end.
     #[error("the server is stopping; try again in a moment")]
     ShuttingDown,

@@ -3,8 +3,10 @@
 //! Goes through [`Pending`], as the committer does, so that the two can't come to different results.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use super::Error;
+use super::batch::EncodedBatch;
 use super::codec::Malformed;
 use super::flush::Flush;
 use super::log::{Kind, Log, Missing, Order, Selection};
@@ -103,11 +105,20 @@ pub(super) struct Replay<'s> {
     registry: Option<&'s dyn Registry>,
     flush: &'s dyn Flush,
     pending: Pending<'s>,
-    accounts: Accounts,
+    accounts: Arc<Accounts>,
     /// Whether the accounts aren't as they are in the state.
     accounts_changed: bool,
-    people: People,
+    people: Arc<People>,
     last: Seq,
+    touched: Touched,
+}
+
+/// What records have changed of what a store shows from memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Touched {
+    pub accounts: bool,
+    pub overrides: bool,
+    pub people: bool,
 }
 
 impl<'s> Replay<'s> {
@@ -116,16 +127,31 @@ impl<'s> Replay<'s> {
         registry: Option<&'s dyn Registry>,
         flush: &'s dyn Flush,
     ) -> Result<Replay<'s>, Error> {
-        Ok(Replay {
+        let (accounts, people) = (Arc::new(state.accounts()?), Arc::new(state.people()?));
+        Ok(Replay::on(state, registry, flush, accounts, people))
+    }
+
+    /// The same, on accounts and people that are as the state has them.
+    pub fn on(
+        state: &'s State,
+        registry: Option<&'s dyn Registry>,
+        flush: &'s dyn Flush,
+        accounts: Arc<Accounts>,
+        people: Arc<People>,
+    ) -> Replay<'s> {
+        let pending = Pending::new(state);
+        let (accounts_changed, touched) = (false, Touched::default());
+        Replay {
             state,
             registry,
             flush,
-            pending: Pending::new(state),
-            accounts: state.accounts()?,
-            accounts_changed: false,
-            people: state.people()?,
+            pending,
+            accounts,
+            accounts_changed,
+            people,
             last: 0,
-        })
+            touched,
+        }
     }
 
     /// Applies what is selected, but for what `erased` takes. With it, what an erasure takes needs no
@@ -137,18 +163,40 @@ impl<'s> Replay<'s> {
         erased: Option<&Erasures>,
     ) -> Result<Missing, Error> {
         log.read(selection, Order::Ascending, &mut |seq, record| {
-            if let Some(keyed) = record.keyed {
-                self.pending.put_once(keyed, seq, record.received_at);
-            }
-            if !erased.is_some_and(|erased| erased.take(seq, record)) {
-                self.apply(seq, record, erased.is_none())?;
-            }
-            self.last = self.last.max(seq);
-            if self.pending.bytes >= REPLAY_BYTES_MAX {
-                self.write()?;
-            }
-            Ok(ControlFlow::Continue(()))
+            self.take(seq, record, erased).map(|()| ControlFlow::Continue(()))
         })
+    }
+
+    /// Applies the records of batches that are in the log already.
+    pub fn take_all(&mut self, batches: &[EncodedBatch]) -> Result<(), Error> {
+        for batch in batches {
+            let first = batch.first_seq();
+            let odd = |Malformed(why)| beyond(first, why);
+            for entry in batch.view().map_err(odd)?.records() {
+                let (seq, record) = entry.map_err(odd)?;
+                self.take(seq, &record, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        seq: Seq,
+        record: &Record<'_>,
+        erased: Option<&Erasures>,
+    ) -> Result<(), Error> {
+        if let Some(keyed) = record.keyed {
+            self.pending.put_once(keyed, seq, record.received_at);
+        }
+        if !erased.is_some_and(|erased| erased.take(seq, record)) {
+            self.apply(seq, record, erased.is_none())?;
+        }
+        self.last = self.last.max(seq);
+        if self.pending.bytes >= REPLAY_BYTES_MAX {
+            self.write()?;
+        }
+        Ok(())
     }
 
     /// Writes what is left and gives the accounts. The log is applied up to the last record that was
@@ -157,19 +205,27 @@ impl<'s> Replay<'s> {
         if self.last > marked {
             self.write()?;
         }
-        Ok(self.accounts)
+        Ok(Arc::unwrap_or_clone(self.accounts))
+    }
+
+    /// Writes what is left as a group is written, to be flushed with a later one; gives the accounts and people, and
+    /// what of all has changed.
+    pub fn end_group(self) -> Result<(Arc<Accounts>, Arc<People>, Touched), Error> {
+        let Replay { pending, accounts, accounts_changed, people, last, touched, .. } = self;
+        pending.write(last, Some(accounts.as_ref()).filter(|_| accounts_changed))?;
+        Ok((accounts, people, touched))
     }
 
     fn write(&mut self) -> Result<(), Error> {
         let pending = std::mem::replace(&mut self.pending, Pending::new(self.state));
         let changed = std::mem::take(&mut self.accounts_changed);
-        pending.write_through(self.last, Some(&self.accounts).filter(|_| changed))?;
+        pending.write_through(self.last, Some(self.accounts.as_ref()).filter(|_| changed))?;
         self.flush.flush().map_err(|error| Error::sled("flush")(sled::Error::Io(error)))
     }
 
     fn put_account(&mut self, account: Account) {
-        self.accounts.put(account);
-        self.accounts_changed = true;
+        Arc::make_mut(&mut self.accounts).put(account);
+        (self.accounts_changed, self.touched.accounts) = (true, true);
     }
 
     fn apply(&mut self, seq: Seq, record: &Record<'_>, seek: bool) -> Result<(), Error> {
@@ -210,6 +266,7 @@ impl<'s> Replay<'s> {
             }
             Change::TypeSet { account, events, attribute, data_type } => {
                 self.pending.put_type(account, events, attribute, data_type);
+                self.touched.overrides = true;
             }
             Change::ZoneSet { account, zone } => {
                 let old = made(&self.accounts, account)?;
@@ -218,8 +275,10 @@ impl<'s> Replay<'s> {
             }
             Change::Person(change) => {
                 change.account().map(|account| made(&self.accounts, account)).transpose()?;
-                let touched = self.people.apply(seq, record.received_at, change);
+                let people = Arc::make_mut(&mut self.people);
+                let touched = people.apply(seq, record.received_at, change);
                 let touched = touched.map_err(|refusal| beyond(seq, &refusal.to_string()))?;
+                self.touched.people = true;
                 self.pending.put_people(&self.people, touched);
             }
             Change::Erased { account, scope } => {

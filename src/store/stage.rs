@@ -323,8 +323,19 @@ impl<'s> Stage<'s> {
         self.accounts_changed = true;
     }
 
+    /// What was taken, as it goes into the log.
+    pub fn batches(&self) -> Vec<EncodedBatch> {
+        entries(self.first_seq, &self.encoded)
+    }
+
     /// Appends to the log; durable after the next flush. `None` if nothing was taken.
     pub fn append(self) -> Result<Option<Appended<'s>>, Error> {
+        let batches = self.batches();
+        self.append_as(&batches)
+    }
+
+    /// The same, of what is in batches already.
+    pub fn append_as(self, batches: &[EncodedBatch]) -> Result<Option<Appended<'s>>, Error> {
         let Stage {
             store,
             first_seq,
@@ -343,7 +354,7 @@ impl<'s> Stage<'s> {
         if encoded.is_empty() {
             return Ok(None);
         }
-        store.tiers.append(&entries(first_seq, &encoded))?;
+        store.tiers.append(batches)?;
         let last_seq = first_seq + encoded.len() as Seq - 1;
         let accounts = accounts_changed.then_some(accounts);
         let overrides = overrides_changed.then_some(overrides);
