@@ -18,6 +18,7 @@ use crate::calls::Figures;
 use crate::clock;
 use crate::commands::{self, Context, Failure, Imports};
 use crate::config::Config;
+use crate::config::stream::Stream;
 use crate::control;
 use crate::door::Door;
 use crate::front::Front;
@@ -28,7 +29,7 @@ use crate::jobs::{CLOSE_WITHIN, Jobs};
 use crate::keeper::Keeper;
 use crate::public_url::{PublicUrl, Whereabouts};
 use crate::refused::{Refused, Saver};
-use crate::store::{self, Directory, Store, Writer};
+use crate::store::{self, Belonging, Directory, SharedLog, Store, Writer};
 use crate::ticker::Ticker;
 use crate::web::{self, Web};
 
@@ -70,6 +71,25 @@ pub enum Error {
     Control(String, io::Error),
     #[error("can't start a thread: {0}; are there too many processes?")]
     Thread(io::Error),
+    #[error(
+        "this store shares its log with other servers by the stream {0}; serve it with --log nats://HOST:PORT --stream {0}, or \
+         take it off by `triggerly log move`"
+    )]
+    Apart(String),
+    #[error(
+        "this store has records of its own; `triggerly log move` takes it onto a stream, and a new server begins with an \
+         empty directory, or a backup of one that is on it"
+    )]
+    NotShared,
+    #[cfg(feature = "jetstream")]
+    #[error(transparent)]
+    JetStream(#[from] crate::jetstream::Error),
+    #[cfg(not(feature = "jetstream"))]
+    #[error(
+        "this triggerly was built without JetStream; build it by `cargo build --release --features jetstream`, or leave out \
+         --log nats://..."
+    )]
+    WithoutJetStream,
     #[error("stopping failed or took longer than {} s; what was acknowledged is safe", STOP_MAX.as_secs())]
     Stuck,
 }
@@ -95,7 +115,11 @@ impl Opened {
     /// [`Error`], ready to be shown to a person.
     pub fn open(directory: Directory) -> Result<Opened, Error> {
         let store = Arc::new(Store::open_in(directory)?);
-        let writer = Writer::answering(Arc::clone(&store), store.flusher(), http::together)
+        Opened::with(store, None)
+    }
+
+    fn with(store: Arc<Store>, shared: Option<Box<dyn SharedLog>>) -> Result<Opened, Error> {
+        let writer = Writer::sharing(Arc::clone(&store), store.flusher(), http::together, shared)
             .map_err(Error::Thread)?;
         let refused = Arc::new(Refused::open(store.dir()));
         Ok(Opened {
@@ -148,7 +172,9 @@ impl App {
         // The address first: an account whose key nobody was shown would be of no use.
         let directory = lock(&config.data)?;
         let server = Server::bind(config.listen)?;
-        let mut opened = Opened::open(directory)?;
+        let store = Arc::new(Store::open_in(directory)?);
+        let (shared, has_begun) = share(&store, config.stream.as_ref())?;
+        let mut opened = Opened::with(store, shared)?;
         let listening = http::reachable(server.local_addr()).to_string();
         opened.whereabouts = Whereabouts {
             public_url: config.public_url.clone(),
@@ -156,8 +182,14 @@ impl App {
         };
         opened.store.space().keep_free(config.reserve_bytes);
         opened.store.space().hold_ballast();
-        if opened.store.accounts().is_empty() {
-            first_run(&opened.context(), out)?;
+        // Where others have begun a log, the accounts come with it.
+        if opened.store.accounts().is_empty() && !has_begun {
+            match first_run(&opened.context(), out) {
+                Err(Error::Command(Failure::Refused(why))) if config.stream.is_some() => {
+                    log::info!("the first account is another server's: {why}");
+                }
+                result => result?,
+            }
         }
         let whereabouts = opened.whereabouts.clone();
         control::listen(
@@ -297,6 +329,43 @@ fn transport_limits(config: &Config) -> Limits {
         unbounded: Arc::new(move |address| {
             proxies.trust(address) || (address.is_loopback() && !is_given)
         }),
+    }
+}
+
+/// A shared log, and whether it holds something.
+type Shared = (Option<Box<dyn SharedLog>>, bool);
+
+/// Joins a store to the log that it shares with others, if that is what is asked for.
+#[cfg(feature = "jetstream")]
+fn share(store: &Store, stream: Option<&Stream>) -> Result<Shared, Error> {
+    use crate::jetstream::JetStream;
+    let belonging = store.belonging()?;
+    let Some(stream) = stream else { return alone(belonging) };
+    let (known, next_seq) = (belonging.map(|to| to.id), store.last_seq() + 1);
+    if known.is_none() && next_seq > 1 {
+        return Err(Error::NotShared);
+    }
+    let (engine, joined) = JetStream::join(stream.clone(), known, next_seq)?;
+    if known.is_none() {
+        store.belong(Some(&Belonging { id: joined.id, name: stream.name.clone() }))?;
+    }
+    log::info!("the log is the stream {}", stream.name);
+    Ok((Some(Box::new(engine)), joined.has_begun))
+}
+
+#[cfg(not(feature = "jetstream"))]
+fn share(store: &Store, stream: Option<&Stream>) -> Result<Shared, Error> {
+    match stream {
+        Some(_) => Err(Error::WithoutJetStream),
+        None => alone(store.belonging()?),
+    }
+}
+
+/// A store without other servers.
+fn alone(belonging: Option<Belonging>) -> Result<Shared, Error> {
+    match belonging {
+        Some(Belonging { name, .. }) => Err(Error::Apart(name)),
+        None => Ok((None, false)),
     }
 }
 

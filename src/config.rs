@@ -1,5 +1,7 @@
 //! What a server is to do, checked: options and their twins in the environment.
 
+pub mod stream;
+
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
@@ -56,7 +58,9 @@ pub struct RawConfig {
     pub data: Option<PathBuf>,
     pub listen: Option<String>,
     pub workers: Option<String>,
-    pub log: Option<String>,
+    /// Those that name an engine go to [`RawConfig::stream`].
+    pub log: Vec<String>,
+    pub stream: stream::RawStream,
     pub access_log: bool,
     pub reserve: Option<String>,
     pub request_timeout: Option<String>,
@@ -79,6 +83,8 @@ pub struct Config {
     pub workers: usize,
     /// What is logged, and how.
     pub log: LogConfig,
+    /// Where the log of records is, if it is shared with other servers.
+    pub stream: Option<stream::Stream>,
     /// Bytes that are to stay free on the disk; 0 for none.
     pub reserve_bytes: u64,
     /// From the first byte of a request to its last.
@@ -116,6 +122,7 @@ impl RawConfig {
     /// [`Error`] names the option or variable, and what it takes.
     pub fn check(self, env: impl Fn(&str) -> Option<OsString>) -> Result<Config, Error> {
         let data = data_dir(self.data, &env);
+        let (level, stream) = logs(self.log, self.stream, &env)?;
         let setting = |option: &'static str, given: Option<String>, default: &str| {
             setting(option, given, default, &env)
         };
@@ -138,11 +145,12 @@ impl RawConfig {
                     |text| ["0", "1"].iter().position(|known| *known == text).map(|at| at == 1),
                 )?,
                 ..read(
-                    setting("log", self.log, "info"),
+                    level,
                     "a level (off, error, warn, info, debug, trace), with `,json` or `,text` behind it",
                     LogConfig::parse,
                 )?
             },
+            stream,
             reserve_bytes: reserve_bytes(self.reserve, &env)?,
             request_timeout: read(
                 setting("request-timeout", self.request_timeout, REQUEST_TIMEOUT_DEFAULT),
@@ -178,6 +186,31 @@ impl RawConfig {
             public_url: public_url(self.public_url, &env)?,
         })
     }
+}
+
+/// What is logged, beside where that was said, and where the log of records is: two options of one name, of which each is
+/// known by its value.
+fn logs(
+    given: Vec<String>,
+    stream: stream::RawStream,
+    env: impl Fn(&str) -> Option<OsString>,
+) -> Result<((String, String), Option<stream::Stream>), Error> {
+    let (mut engines, mut levels): (Vec<_>, Vec<_>) =
+        given.into_iter().partition(|value| stream::is_engine(value));
+    // Where neither was given, the variable may be either.
+    let (option, value) = setting("log", levels.pop(), "info", &env);
+    let is_engine = stream::is_engine(&value);
+    let level =
+        if is_engine { ("--log".to_owned(), "info".to_owned()) } else { (option, value.clone()) };
+    if let Some(second) = levels.pop() {
+        return Err(Error { option: "--log".to_owned(), takes: "one level", given: second });
+    }
+    let servers = engines.pop().or(is_engine.then_some(value)).or(stream.servers);
+    if let Some(second) = engines.pop() {
+        let takes = "all NATS servers in one list, as nats://HOST:PORT,HOST:PORT";
+        return Err(Error { option: "--log".to_owned(), takes, given: second });
+    }
+    Ok((level, stream::RawStream { servers, ..stream }.check(env)?))
 }
 
 /// An address and a port. No name is looked up: that would take the resolver's shared libraries, which
@@ -489,7 +522,8 @@ mod tests {
             data: Some("/option".into()),
             listen: Some("127.0.0.1:0".into()),
             workers: Some("3".into()),
-            log: Some("off,text".into()),
+            log: vec!["off,text".into()],
+            stream: stream::RawStream::default(),
             access_log: true,
             reserve: Some("0".into()),
             request_timeout: Some("500ms".into()),

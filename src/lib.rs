@@ -96,6 +96,8 @@ pub mod fuzzing;
 pub mod heap;
 pub mod http;
 pub mod ingest;
+#[cfg(feature = "jetstream")]
+pub mod jetstream;
 pub mod jobs;
 pub mod keeper;
 pub mod model;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{Api, answer};
 use crate::http::{Method, Request, Response};
 use crate::ingest::{Code, Reject};
+use crate::store::Standing;
 
 /// A flush that takes longer means a disk that hangs.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
@@ -29,6 +30,15 @@ impl Api {
             .collect()
     }
 
+    /// Why nothing can be added to the log that is shared with other servers, if it is.
+    fn apart(&self) -> Option<String> {
+        match self.store.standing() {
+            Standing::Alone | Standing::Member => None,
+            Standing::Joining => Some("this server is catching up with the others".to_owned()),
+            Standing::Trouble(why) => Some(why.to_string()),
+        }
+    }
+
     /// 200 when a call would be accepted, else 503 with why.
     pub(super) fn health(&self, request: &Request) -> Response {
         if !matches!(request.method, Method::Get | Method::Head) {
@@ -41,6 +51,8 @@ impl Api {
             Reject::new(Code::StorageFailed, detail)
         } else if let Some(shortage) = self.store.space().shortage() {
             Reject::new(Code::StorageFull, shortage)
+        } else if let Some(apart) = self.apart() {
+            Reject::new(Code::NoQuorum, apart)
         } else if self.desk.is_stopping() {
             Reject::new(Code::ShuttingDown, "the server is stopping")
         } else {

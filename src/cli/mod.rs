@@ -43,6 +43,7 @@ struct Arguments {
 
 #[derive(FromArgs)]
 #[argh(subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it, for a moment")]
 enum Verb {
     Serve(serve::Serve),
     Account(account::Account),

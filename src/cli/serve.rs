@@ -12,6 +12,7 @@ use signal_hook::iterator::Signals;
 use super::{Exit, logging};
 use crate::app::App;
 use crate::config::RawConfig;
+use crate::config::stream::RawStream;
 
 /// Runs the server. The first run makes the account `default` and shows its token and key.
 #[derive(FromArgs)]
@@ -33,9 +34,30 @@ pub(super) struct Serve {
     workers: Option<String>,
 
     /// what is logged to standard error: off, error, warn, info, debug or trace, with `,json`
-    /// behind it for one JSON object a line (default: info)
+    /// behind it for one JSON object a line (default: info); or, besides, where the log of records is that is shared with
+    /// other servers: nats://HOST:PORT,HOST:PORT
     #[argh(option)]
-    log: Option<String>,
+    log: Vec<String>,
+
+    #[argh(option)]
+    /// the name of the JetStream stream that holds the log of records, with --log nats://...
+    stream: Option<String>,
+
+    #[argh(option)]
+    /// a file with credentials for NATS, as nsc makes it
+    nats_creds: Option<PathBuf>,
+
+    #[argh(option)]
+    /// a file with the certificates (PEM) of who may sign those of NATS, where the system's don't do
+    nats_ca: Option<PathBuf>,
+
+    #[argh(option)]
+    /// a file with a certificate (PEM) to show to NATS
+    nats_cert: Option<PathBuf>,
+
+    #[argh(option)]
+    /// a file with the key of --nats-cert
+    nats_key: Option<PathBuf>,
 
     /// log a line for each request: method, path, status, code, bytes, milliseconds; no address and
     /// nothing that was sent
@@ -95,6 +117,14 @@ impl Serve {
             listen: self.listen,
             workers: self.workers,
             log: self.log,
+            stream: RawStream {
+                servers: None,
+                stream: self.stream,
+                nats_creds: self.nats_creds,
+                nats_ca: self.nats_ca,
+                nats_cert: self.nats_cert,
+                nats_key: self.nats_key,
+            },
             access_log: self.access_log,
             reserve: self.reserve,
             request_timeout: self.request_timeout,

@@ -65,6 +65,10 @@ pub const GROUP_BYTES_MAX: usize = 64 * 1024;
 pub const SUBMISSION_BYTES_MAX: usize =
     BODY_BYTES_MAX + BATCH_OBJECTS_MAX * (CONTEXT_BYTES_MAX + 1024);
 
+/// Why a store doesn't change that shares its log, but isn't served with it.
+const APART: &str = "this store shares its log with other servers, and nothing can be added to it while it isn't served \
+                     with them; start the server with its --log, and ask again";
+
 /// Submissions of a group from which on the next one is paced.
 const PACED_FROM: usize = 4;
 
@@ -228,7 +232,9 @@ impl Writer {
         together: Together,
         shared: Option<Box<dyn SharedLog>>,
     ) -> std::io::Result<Writer> {
-        let following = shared.map(Following::new).transpose()?;
+        let is_apart =
+            shared.is_none() && store.belonging().map_err(std::io::Error::other)?.is_some();
+        let following = shared.map(|log| Following::new(log, &store)).transpose()?;
         let (queue, submissions) = bounded(QUEUE_SUBMISSIONS_MAX);
         let (answers, to_answer) = bounded::<Vec<Answer>>(ANSWERS_MAX);
         let queued_bytes = Arc::new(AtomicUsize::new(0));
@@ -243,6 +249,7 @@ impl Writer {
             began: Instant::now(),
             paced: false,
             following,
+            is_apart,
         };
         let threads = vec![
             thread::Builder::new().name("committer".into()).spawn(move || committer.run())?,
@@ -361,6 +368,8 @@ struct Committer {
     paced: bool,
     /// The log that is shared with others, if it is.
     following: Option<Following>,
+    /// It is shared, and nobody speaks to it here.
+    is_apart: bool,
 }
 
 impl Committer {
@@ -474,6 +483,7 @@ impl Committer {
     fn write(&mut self, group: Vec<Submission>) -> Result<Vec<Outcome>, String> {
         match self.following.as_mut() {
             Some(following) => write_shared(&self.store, self.flush.as_ref(), following, &group),
+            None if self.is_apart => Ok(vec![Err(Refusal::NoQuorum(APART.into())); group.len()]),
             None => self.write_alone(group),
         }
     }

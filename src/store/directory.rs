@@ -8,12 +8,16 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use super::manifest::INDEX_EXTENSION;
 
-/// The format of the directory that this program writes; it reads every older one.
+/// The format of a directory whose store is alone; every older one is read.
 ///
 /// 1 had the whole log in sled; 2 has segments, and generations of sled; 3 has contexts, keys of calls and
 /// sites of accounts; 4 has indexes of segments and data types that are set; 5 has people with sessions and links,
 /// time zones of accounts and tokens that live on after a rotation.
 pub const FORMAT_VERSION: u32 = 5;
+
+/// The format of a directory whose store shares its log with others, and the newest that is known. What differs is who may
+/// add records.
+pub const SHARED_FORMAT_VERSION: u32 = 6;
 
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_PREFIX: &str = "triggerly store ";
@@ -109,7 +113,7 @@ impl Directory {
         let path = self.path.join(FORMAT_FILE);
         match fs::read_to_string(&path) {
             Ok(text) => match text.strip_prefix(FORMAT_PREFIX).map(|rest| rest.trim().parse()) {
-                Some(Ok(found)) if found > FORMAT_VERSION => {
+                Some(Ok(found)) if found > SHARED_FORMAT_VERSION => {
                     Err(Error::Newer { dir: self.path.clone(), found })
                 }
                 // What an older program doesn't know comes with the first writing.
@@ -136,6 +140,11 @@ impl Directory {
 
     fn write_format(&self) -> Result<(), Error> {
         self.replace(FORMAT_FILE, &format!("{FORMAT_PREFIX}{FORMAT_VERSION}\n"))
+    }
+
+    /// Its store shares its log from now on.
+    pub(super) fn share(&self) -> Result<(), Error> {
+        self.replace(FORMAT_FILE, &format!("{FORMAT_PREFIX}{SHARED_FORMAT_VERSION}\n"))
     }
 
     /// Writes a small file. Its name appears with its content, durably, or not at all.
@@ -335,7 +344,8 @@ mod tests {
             ("triggerly store 3\n", true),
             ("triggerly store 4\n", true),
             ("triggerly store 5\n", true),
-            ("triggerly store 6\n", false),
+            ("triggerly store 6\n", true),
+            ("triggerly store 7\n", false),
             ("triggerly store x\n", false),
             ("something else", false),
             ("", false),
@@ -346,9 +356,9 @@ mod tests {
             assert_eq!(result.is_ok(), ok, "{text:?}: {result:?}");
         }
         let dir = tempfile::tempdir().expect("a temporary folder");
-        fs::write(dir.path().join(FORMAT_FILE), "triggerly store 7\n").expect("it can be written");
+        fs::write(dir.path().join(FORMAT_FILE), "triggerly store 8\n").expect("it can be written");
         let error = Directory::lock(dir.path()).expect_err("newer");
-        assert!(matches!(error, Error::Newer { found: 7, .. }));
+        assert!(matches!(error, Error::Newer { found: 8, .. }));
         assert!(error.to_string().contains("newer triggerly"));
     }
 }

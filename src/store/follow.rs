@@ -135,7 +135,8 @@ pub(super) struct Following {
 impl Following {
     /// # Errors
     /// If the machine has no randomness to give.
-    pub fn new(log: Box<dyn SharedLog>) -> std::io::Result<Following> {
+    pub fn new(log: Box<dyn SharedLog>, store: &Store) -> std::io::Result<Following> {
+        store.membership.set(Standing::Joining);
         let mut process = [0; 8];
         getrandom::fill(&mut process).map_err(std::io::Error::other)?;
         Ok(Following {
@@ -314,11 +315,12 @@ impl Following {
 
     /// Whether the place that a group was offered for is seen to be taken: by it, or by another.
     fn seen(&mut self, id: GroupId) -> Option<Offered> {
-        let next = self.backlog.iter().find_map(|arrival| match arrival {
+        let (at, found) = self.backlog.iter().find_map(|arrival| match arrival {
+            // The rest of its own may come yet.
+            Arrival::Group { group, .. } if group.id == id && group.batches.is_empty() => None,
             Arrival::Group { at, group, .. } if *at > self.at => Some((*at, group.id)),
             _ => None,
-        });
-        let (at, found) = next?;
+        })?;
         if found != id {
             return Some(Offered::Overtaken);
         }

@@ -8,6 +8,7 @@
 //! "k" + seq (8)              -> a control record that lay in a sealed part: a batch of one
 //! "h" + first position (8)   -> holes: positions whose records were taken out
 //! "e" + seq (8)              -> an erasure that isn't done at rest yet: a batch of one
+//! "l"                        -> which log it shares with others (see `shared`); none while it is its own
 //! ```
 //! Values have a format and a checksum in front ([`super::codec`]); batches have their own.
 
@@ -22,10 +23,11 @@ use sled::{Batch, IVec, Tree};
 
 use super::Error;
 use super::batch::{BatchView, EncodedBatch, encode_record};
-use super::codec::{Malformed, open_as, put_date, put_u64, seal_as};
+use super::codec::{Malformed, open_as, put_date, put_str, put_u64, seal_as};
 use super::holes::Holes;
 use super::index;
 use super::segment::Summary;
+use super::shared::{Belonging, LogId};
 use crate::model::erasure::Scope;
 use crate::model::{AccountId, Change, Erasures, Record, Seq};
 
@@ -37,6 +39,7 @@ const INDEX: u8 = b'i';
 const CONTROL: u8 = b'k';
 const HOLES: u8 = b'h';
 const ERASURE: u8 = b'e';
+const BELONGING: &[u8] = b"l";
 
 /// How the names of indexes end.
 pub(super) const INDEX_EXTENSION: &str = "index";
@@ -347,6 +350,35 @@ pub(super) fn holes(
 
 /// A key and its value, as they lie.
 pub(super) type Entry = (Vec<u8>, Vec<u8>);
+
+/// Which log is shared.
+pub(super) fn belonging(tree: &Tree) -> Result<Option<Belonging>, Error> {
+    let Some(value) = tree.get(BELONGING).map_err(Error::sled("read the manifest"))? else {
+        return Ok(None);
+    };
+    let decode = || {
+        let mut input = open_as(FORMAT, BELONGING, &value)?;
+        let (id, name) = (LogId(input.array()?), input.str()?.to_owned());
+        input.end()?;
+        Ok(Some(Belonging { id, name }))
+    };
+    decode().map_err(|error| damaged(BELONGING, error))
+}
+
+/// Notes which log is shared from now on.
+pub(super) fn belong(tree: &Tree, to: Option<&Belonging>) -> Result<(), Error> {
+    let written = match to {
+        Some(Belonging { id, name }) => tree.insert(
+            BELONGING,
+            seal_as(FORMAT, BELONGING, |out| {
+                out.extend_from_slice(&id.0);
+                put_str(out, name);
+            }),
+        ),
+        None => tree.remove(BELONGING),
+    };
+    written.map(drop).map_err(Error::sled("write the manifest"))
+}
 
 /// The entries of erasures that aren't done at rest yet, as they lie.
 pub(super) fn erasure_entries(tree: &Tree) -> Result<Vec<Entry>, Error> {

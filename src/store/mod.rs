@@ -20,7 +20,7 @@
 //!
 //! # At rest
 //! ```text
-//! DIR/FORMAT         "triggerly store N"; a newer N than ours is refused
+//! DIR/FORMAT         "triggerly store N"; a newer N than ours is refused (6 where the log is shared)
 //! DIR/high-water     how far the log was known to reach (see `high_water`)
 //! DIR/ballast        room for opening on a full disk (see `space`)
 //! DIR/lock           held (flock) by whoever has the store open
@@ -114,7 +114,7 @@ pub use compactor::{
     Compacted, ERASED_WITHIN, HOT_BYTES_MAX, Pace, Reindexed, Renewal, SEAL_AGE, SEAL_BYTES,
     Urgency,
 };
-pub use directory::{Directory, FORMAT_VERSION};
+pub use directory::{Directory, FORMAT_VERSION, SHARED_FORMAT_VERSION};
 pub use draft::{Draft, Submission};
 pub use figures::Figures;
 pub use flush::Flush;
@@ -125,7 +125,7 @@ pub use newest::NEWEST_BYTES_MAX;
 pub use outcome::{Outcome, Receipt, Refusal};
 pub use reader::Sizes;
 pub use scan::{Columns, Piece, Scan};
-pub use shared::{Arrival, Group, GroupId, Offer, Position, Reply, SharedLog};
+pub use shared::{Arrival, Belonging, Group, GroupId, LogId, Offer, Position, Reply, SharedLog};
 pub use space::{BALLAST_BYTES, Size, Space};
 pub use state::UserText;
 pub use stop::Stop;
@@ -160,7 +160,7 @@ pub enum Error {
     #[error("there is no triggerly store in {}; `triggerly serve` makes one, or name another --data", .0.display())]
     Missing(PathBuf),
     /// A later program wrote it.
-    #[error("{} was written by a newer triggerly (format {found}, this program knows {FORMAT_VERSION}); run that version or a later one", dir.display())]
+    #[error("{} was written by a newer triggerly (format {found}, this program knows {SHARED_FORMAT_VERSION}); run that version or a later one", dir.display())]
     Newer {
         /// Where.
         dir: PathBuf,
@@ -393,6 +393,10 @@ impl Store {
         store.high_water.sync();
         store.durable.store(last_seq, SeqCst);
         store.publish(Arc::new(accounts));
+        if store.belonging()?.is_some() {
+            // It may have been put together from a backup.
+            store.directory.share()?;
+        }
         Ok(store)
     }
 

@@ -15,9 +15,9 @@
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::Error;
 use super::batch::EncodedBatch;
 use super::codec::Malformed;
+use super::{Error, Store, manifest};
 use crate::model::Seq;
 
 /// A place in the shared log, as its engine counts them; 0 is before the first. It is not a `seq`: a group has one,
@@ -28,12 +28,26 @@ pub type Position = u64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GroupId(pub [u8; 16]);
 
+/// Which log it is, however the engine calls what holds it: two logs that are made under one name have two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LogId(pub [u8; 16]);
+
+/// What a store that shares a log remembers of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Belonging {
+    /// Which log.
+    pub id: LogId,
+    /// What the engine called it.
+    pub name: String,
+}
+
 /// Records that are added together, or not at all.
 #[derive(Clone, Debug)]
 pub struct Group {
     /// Which offer it was.
     pub id: GroupId,
-    /// They follow on each other. There are none where somebody only wanted to know whether the log takes any.
+    /// They follow on each other. There are none where a place is taken by less than a whole group: somebody only wanted to
+    /// know whether the log takes any, or the rest is missing.
     pub batches: Vec<EncodedBatch>,
 }
 
@@ -147,5 +161,29 @@ impl Group {
             bytes = rest;
         }
         Ok(Group { id, batches })
+    }
+}
+
+impl Store {
+    /// Which log it shares with others, if it does.
+    ///
+    /// # Errors
+    /// [`Error`] if that can't be read.
+    pub fn belonging(&self) -> Result<Option<Belonging>, Error> {
+        manifest::belonging(&self.tiers.hot().manifest)
+    }
+
+    /// It shares a log from now on, or no more. Nobody may be writing to it.
+    ///
+    /// # Errors
+    /// [`Error`] if that can't be written.
+    pub fn belong(&self, to: Option<&Belonging>) -> Result<(), Error> {
+        if to.is_some() {
+            // A program that knows of no such thing would add records of its own.
+            self.directory.share()?;
+        }
+        let hot = self.tiers.hot();
+        manifest::belong(&hot.manifest, to)?;
+        hot.flush().map_err(Error::io("sync", hot.path()))
     }
 }

@@ -1,0 +1,327 @@
+//! A shared log on NATS JetStream: a stream, kept by a quorum of NATS servers, in which each message is a group of
+//! records.
+//!
+//! ```text
+//! committer ──offer──> publish ──> stream ──consumer──> follow ──arrival──> committer
+//!                         └────────reply───────────────────────────────────────┘
+//! ```
+//! Everything asynchronous is in here, on one thread behind two bounded channels. Knows NATS and the seam of the store
+//! ([`crate::store::SharedLog`]); must not know what records say, nor HTTP.
+//!
+//! # What is in the stream
+//! Stream `NAME` has the subject `triggerly.NAME.0.log`; 0 is the shard, of which there is one yet. A message has headers
+//! (see `message`) and, as its body, batches exactly as they lie in a store's own log. A group that is larger than NATS
+//! takes at once comes in parts, right behind each other; where another message comes between, those parts are void.
+//!
+//! # Why an acknowledgement is true
+//! JetStream acknowledges a message when a quorum of the stream's replicas has it. `Nats-Expected-Last-Sequence` lets it
+//! be stored at one place only, which makes sending it again harmless (see [`crate::store::SharedLog`]); the message's id
+//! makes JetStream say so instead of refusing the second one.
+
+mod follow;
+mod id;
+mod message;
+mod offer;
+mod stream;
+mod watch;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+use async_nats::ConnectOptions;
+use async_nats::jetstream::Context;
+use async_nats::jetstream::context::ContextBuilder;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use tokio::sync::{Notify, mpsc, watch as latest};
+
+use crate::config::stream::Stream;
+use crate::model::Seq;
+use crate::store::{Arrival, LogId, Offer, Position, SharedLog};
+
+/// Groups that may wait to be applied; with [`crate::store::SUBMISSION_BYTES_MAX`] each, and mostly a thousandth of it.
+const ARRIVALS_MAX: usize = 64;
+
+/// Offers that may wait. The committer makes one at a time.
+const OFFERS_MAX: usize = 4;
+
+/// How long NATS may take to answer, before it is asked again.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+
+/// How often a connection that is quiet is tried. One that gives no sign for two of these is given up for another.
+const PING_EVERY: Duration = Duration::from_secs(1);
+
+/// How long to wait for the first connection, where a server can't do without.
+const FIRST_WITHIN: Duration = Duration::from_secs(10);
+
+/// Before something is tried once more.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// How a full queue of arrivals is looked at again.
+const FULL_EVERY: Duration = Duration::from_millis(1);
+
+/// Why there is no shared log, for the person who runs it.
+#[derive(Clone, Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each is what it holds")]
+pub enum Error {
+    #[error(
+        "can't reach the stream {stream} at {servers}: {why}; are the NATS servers up, with JetStream, and two of three of them at the least?"
+    )]
+    Unreachable { servers: String, stream: String, why: String },
+    #[error("the stream {stream} can't be used: {why}")]
+    Unfit { stream: String, why: String },
+    #[error("can't use {0}: {1}")]
+    File(PathBuf, String),
+    #[error("can't start the thread that speaks to NATS: {0}")]
+    Thread(String),
+}
+
+/// A connection to a stream, and the thread that has it.
+pub struct JetStream {
+    offers: mpsc::Sender<Offer>,
+    arrivals: Receiver<Arrival>,
+    applied: Arc<Applied>,
+    /// Gone, it ends the thread.
+    _stop: latest::Sender<()>,
+}
+
+/// What is known of a log when a store has joined it.
+#[derive(Clone, Copy, Debug)]
+pub struct Joined {
+    /// Which log it is.
+    pub id: LogId,
+    /// Whether it holds anything.
+    pub has_begun: bool,
+}
+
+/// How far the store has come.
+#[derive(Default)]
+struct Applied {
+    at: AtomicU64,
+    seq: AtomicU64,
+}
+
+/// What all of the thread's tasks have in common.
+#[derive(Clone)]
+struct Line {
+    context: Context,
+    options: Arc<Stream>,
+    arrivals: Sender<Arrival>,
+    /// Somebody could not have a group added.
+    doubt: Arc<Notify>,
+    /// The connection is another one.
+    reconnected: Arc<Notify>,
+}
+
+impl Line {
+    /// Hands something to the committer, in order, waiting for it if need be; whether it is still there.
+    async fn tell(&self, arrival: Arrival) -> bool {
+        let mut arrival = arrival;
+        loop {
+            match self.arrivals.try_send(arrival) {
+                Ok(()) => return true,
+                Err(TrySendError::Disconnected(_)) => return false,
+                Err(TrySendError::Full(back)) => {
+                    arrival = back;
+                    tokio::time::sleep(FULL_EVERY).await;
+                }
+            }
+        }
+    }
+
+    fn unfit(&self, why: impl Into<String>) -> Error {
+        Error::Unfit { stream: self.options.name.clone(), why: why.into() }
+    }
+
+    fn unreachable(&self, why: impl ToString) -> Error {
+        unreachable(&self.options, why)
+    }
+}
+
+impl JetStream {
+    /// Joins a store, which ends before `next_seq`, to its stream. Where the store knows its log (`known`), NATS need not
+    /// be reached for that at once; where it doesn't, the stream is made if there is none, and the log is what comes with it.
+    ///
+    /// # Errors
+    /// [`Error`], ready to be shown to a person.
+    pub fn join(
+        options: Stream,
+        known: Option<LogId>,
+        next_seq: Seq,
+    ) -> Result<(JetStream, Joined), Error> {
+        let (tell, told) = bounded(1);
+        let (arrived, arrivals) = bounded(ARRIVALS_MAX);
+        let (offers, to_offer) = mpsc::channel(OFFERS_MAX);
+        let (stop, mut stopped) = latest::channel(());
+        let applied = Arc::new(Applied::default());
+        let why = format!("there was no answer within {} s", FIRST_WITHIN.as_secs());
+        let unreachable = unreachable(&options, why);
+        let options = Arc::new(options);
+        thread(async move {
+            let work = run(options, known, next_seq, arrived, to_offer, tell);
+            tokio::select! {
+                () = work => {}
+                _ = stopped.changed() => {}
+            }
+        })?;
+        let joined = match told.recv_timeout(FIRST_WITHIN) {
+            Ok(joined) => joined?,
+            // It goes on trying, and meanwhile what is there can be read.
+            Err(_) => Joined { id: known.ok_or(unreachable)?, has_begun: true },
+        };
+        Ok((JetStream { offers, arrivals, applied, _stop: stop }, joined))
+    }
+
+    /// Makes a stream for a log that goes on behind a store's last record.
+    ///
+    /// # Errors
+    /// [`Error`], also if there is such a stream already.
+    pub fn found(options: Stream, next_seq: Seq) -> Result<LogId, Error> {
+        once(options, async move |line| stream::found(&line, next_seq).await)
+    }
+
+    /// Ends a stream's log behind the last record of a store that ends before `next_seq`: nobody adds anything from then on.
+    ///
+    /// # Errors
+    /// [`Error`], also if the log goes on behind that record, or isn't the one of this id.
+    pub fn leave(options: Stream, known: LogId, next_seq: Seq) -> Result<(), Error> {
+        once(options, async move |line| stream::leave(&line, known, next_seq).await)
+    }
+}
+
+impl SharedLog for JetStream {
+    fn arrivals(&self) -> &Receiver<Arrival> {
+        &self.arrivals
+    }
+
+    fn offer(&self, offer: Offer) {
+        // Dropped, its reply says enough.
+        let _ = self.offers.try_send(offer);
+    }
+
+    fn applied(&self, at: Position, last_seq: Seq) {
+        self.applied.at.store(at, SeqCst);
+        self.applied.seq.store(last_seq, SeqCst);
+    }
+}
+
+fn unreachable(options: &Stream, why: impl ToString) -> Error {
+    let (servers, stream) = (options.servers.join(","), options.name.clone());
+    Error::Unreachable { servers, stream, why: why.to_string() }
+}
+
+/// Runs something asynchronous on a thread of its own.
+fn thread(work: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::Thread(error.to_string()))?;
+    std::thread::Builder::new()
+        .name("nats".into())
+        .spawn(move || runtime.block_on(work))
+        .map(drop)
+        .map_err(|error| Error::Thread(error.to_string()))
+}
+
+/// Does one thing with a stream, and lets go of it.
+fn once<T: Send + 'static>(
+    options: Stream,
+    work: impl AsyncFnOnce(Line) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::Thread(error.to_string()))?;
+    let (arrived, _) = bounded(1);
+    runtime.block_on(async move {
+        let options = Arc::new(options);
+        let line = connect(&options, arrived).await?;
+        let unreachable = line.unreachable("there was no answer in time");
+        tokio::time::timeout(FIRST_WITHIN, work(line)).await.unwrap_or(Err(unreachable))
+    })
+}
+
+/// Connects; without an error also where nobody can be reached yet.
+async fn connect(options: &Arc<Stream>, arrivals: Sender<Arrival>) -> Result<Line, Error> {
+    let (doubt, reconnected) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let told = Arc::clone(&reconnected);
+    let mut connect = ConnectOptions::new()
+        .name("triggerly")
+        .retry_on_initial_connect()
+        .ping_interval(PING_EVERY)
+        .connection_timeout(ANSWER_MAX)
+        .request_timeout(Some(ANSWER_MAX))
+        .reconnect_delay_callback(|tries| AGAIN * u32::try_from(tries.min(5)).unwrap_or(5))
+        .event_callback(move |event| {
+            let told = Arc::clone(&told);
+            async move {
+                match event {
+                    async_nats::Event::Connected => told.notify_waiters(),
+                    async_nats::Event::Disconnected => log::info!("NATS: disconnected"),
+                    other => log::warn!("NATS: {other}"),
+                }
+            }
+        });
+    let Stream { servers, credentials, authorities, certificate, .. } = options.as_ref();
+    if let Some(path) = credentials {
+        let read = connect.credentials_file(path).await;
+        connect = read.map_err(|error| Error::File(path.clone(), error.to_string()))?;
+    }
+    if let Some(path) = authorities {
+        connect = connect.add_root_certificates(path.clone());
+    }
+    if let Some((certificate, key)) = certificate {
+        connect = connect.add_client_certificate(certificate.clone(), key.clone());
+    }
+    let client = connect.connect(servers.as_slice()).await;
+    let client = client.map_err(|error| unreachable(options, error))?;
+    let context = ContextBuilder::new().timeout(ANSWER_MAX).ack_timeout(ANSWER_MAX).build(client);
+    let options = Arc::clone(options);
+    Ok(Line { context, options, arrivals, doubt, reconnected })
+}
+
+/// Joins, and then does all there is to do until it is told to stop.
+async fn run(
+    options: Arc<Stream>,
+    known: Option<LogId>,
+    next_seq: Seq,
+    arrivals: Sender<Arrival>,
+    mut to_offer: mpsc::Receiver<Offer>,
+    tell: Sender<Result<Joined, Error>>,
+) {
+    let line = match connect(&options, arrivals).await {
+        Ok(line) => line,
+        Err(error) => return drop(tell.send(Err(error))),
+    };
+    let place = loop {
+        match stream::join(&line, known, next_seq).await {
+            Ok(place) => break place,
+            Err(unfit @ (Error::Unfit { .. } | Error::File(..) | Error::Thread(_))) => {
+                // Who waits is told; later on, whoever commits.
+                let why = unfit.to_string();
+                let _ = tell.try_send(Err(unfit));
+                line.tell(Arrival::Ended(why)).await;
+                return;
+            }
+            Err(unreachable) => {
+                line.tell(Arrival::Trouble(Some(unreachable.to_string()))).await;
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    };
+    line.tell(Arrival::Trouble(None)).await;
+    line.tell(Arrival::Joined { at: place.at, end: place.end }).await;
+    let _ = tell.try_send(Ok(Joined { id: place.id, has_begun: place.end > 0 }));
+    let offering = async {
+        let mut last: Option<tokio::task::JoinHandle<()>> = None;
+        while let Some(offer) = to_offer.recv().await {
+            // Whoever offers another has given up the one before, or knows what became of it.
+            if let Some(last) = last.take() {
+                last.abort();
+            }
+            last = Some(tokio::spawn(offer::make(line.clone(), offer)));
+        }
+    };
+    tokio::join!(offering, follow::run(&line, place.at), watch::run(&line));
+}
