@@ -101,6 +101,8 @@ pub mod jetstream;
 pub mod jobs;
 pub mod keeper;
 pub mod model;
+#[cfg(feature = "jetstream")]
+pub mod moving;
 pub mod public_url;
 pub mod query;
 pub mod rate;

@@ -5,6 +5,7 @@ mod backup;
 mod delete;
 mod export;
 mod import;
+mod log;
 mod logging;
 mod refused;
 mod retention;
@@ -61,6 +62,7 @@ enum Verb {
     Reindex(upkeep::Reindex),
     Backup(backup::Backup),
     Restore(backup::Restore),
+    Log(log::Log),
     Systemd(systemd::Systemd),
 }
 
@@ -136,6 +138,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Some(Verb::Reindex(verb)) => verb.run(),
         Some(Verb::Backup(verb)) => verb.run(),
         Some(Verb::Restore(verb)) => verb.run(),
+        Some(Verb::Log(verb)) => verb.run(),
         Some(Verb::Systemd(verb)) => verb.run(),
     };
     match ended {

@@ -173,12 +173,12 @@ impl JetStream {
         Ok((JetStream { offers, arrivals, applied, _stop: stop }, joined))
     }
 
-    /// Makes a stream for a log that goes on behind a store's last record.
+    /// Makes a stream for the log of this id, which goes on with `next_seq`. Done again, it does nothing more.
     ///
     /// # Errors
-    /// [`Error`], also if there is such a stream already.
-    pub fn found(options: Stream, next_seq: Seq) -> Result<LogId, Error> {
-        once(options, async move |line| stream::found(&line, next_seq).await)
+    /// [`Error`], also if there is another stream of this name already.
+    pub fn found(options: Stream, id: LogId, next_seq: Seq) -> Result<(), Error> {
+        once(options, async move |line| stream::found(&line, id, next_seq).await)
     }
 
     /// Ends a stream's log behind the last record of a store that ends before `next_seq`: nobody adds anything from then on.

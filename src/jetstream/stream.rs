@@ -4,9 +4,10 @@ use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::stream::{Config, Info, RetentionPolicy, StorageType, Stream};
 use async_nats::jetstream::{self, ErrorCode};
+use tokio::time::sleep;
 
 use super::message::{Part, Read};
-use super::{Error, Line, id, message, offer};
+use super::{AGAIN, Error, Line, id, message, offer};
 use crate::model::Seq;
 use crate::store::{LogId, Position};
 
@@ -37,7 +38,11 @@ pub fn subject(stream: &str) -> String {
 pub async fn join(line: &Line, known: Option<LogId>, next_seq: Seq) -> Result<Place, Error> {
     let stream = match (get(line).await?, known) {
         (Some(stream), _) => stream,
-        (None, None) => make(line, 1).await?,
+        (None, None) => {
+            let mut bytes = [0; 16];
+            getrandom::fill(&mut bytes).map_err(|error| line.unreachable(error))?;
+            make(line, LogId(bytes), 1).await?
+        }
         (None, Some(_)) => {
             return Err(line.unfit(
                 "it is gone; `triggerly log move` makes another, or takes this store off it",
@@ -54,19 +59,28 @@ pub async fn join(line: &Line, known: Option<LogId>, next_seq: Seq) -> Result<Pl
 }
 
 /// Makes a stream for a log whose next record is `next_seq`.
-pub async fn found(line: &Line, next_seq: Seq) -> Result<LogId, Error> {
-    if get(line).await?.is_some() {
-        return Err(
-            line.unfit("there is one of this name already; name another, or have that one removed")
-        );
+pub async fn found(line: &Line, id: LogId, next_seq: Seq) -> Result<(), Error> {
+    let stream = match reached(line).await? {
+        Some(stream) => stream,
+        None => make(line, id, next_seq).await?,
+    };
+    match identity(line, stream.cached_info())? {
+        made if made == (id, next_seq) => Ok(()),
+        _ => {
+            Err(line
+                .unfit("there is one of this name already; name another, or have that one removed"))
+        }
     }
-    let stream = make(line, next_seq).await?;
-    identity(line, stream.cached_info()).map(|(id, _)| id)
 }
 
 /// Ends a log behind a store's last record.
 pub async fn leave(line: &Line, known: LogId, next_seq: Seq) -> Result<(), Error> {
-    let place = join(line, Some(known), next_seq).await?;
+    let place = loop {
+        match join(line, Some(known), next_seq).await {
+            Err(Error::Unreachable { .. }) => sleep(AGAIN).await,
+            result => break result?,
+        }
+    };
     if place.at < place.end {
         return Err(line.unfit(
             "its log reaches further than this store; serve it with --log until it has caught up, and try again",
@@ -90,6 +104,16 @@ pub async fn reach(line: &Line) -> Result<(Position, Position), Error> {
     Ok((state.first_sequence, state.last_sequence))
 }
 
+/// As [`get`], and waits until somebody answers.
+async fn reached(line: &Line) -> Result<Option<Stream>, Error> {
+    loop {
+        match get(line).await {
+            Err(Error::Unreachable { .. }) => sleep(AGAIN).await,
+            result => return result,
+        }
+    }
+}
+
 async fn get(line: &Line) -> Result<Option<Stream>, Error> {
     match line.context.get_stream(&line.options.name).await {
         Ok(stream) => Ok(Some(stream)),
@@ -107,16 +131,14 @@ async fn get(line: &Line) -> Result<Option<Stream>, Error> {
     }
 }
 
-async fn make(line: &Line, next_seq: Seq) -> Result<Stream, Error> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| line.unreachable(error))?;
+async fn make(line: &Line, id: LogId, next_seq: Seq) -> Result<Stream, Error> {
     let config = Config {
         name: line.options.name.clone(),
         subjects: vec![subject(&line.options.name)],
         retention: RetentionPolicy::Limits,
         storage: StorageType::File,
         num_replicas: REPLICAS,
-        description: Some(format!("{DESCRIPTION}{} from {next_seq}", id::hex(&bytes))),
+        description: Some(format!("{DESCRIPTION}{} from {next_seq}", id::hex(&id.0))),
         ..Config::default()
     };
     match line.context.create_stream(config).await {

@@ -30,7 +30,7 @@ pub enum Refusal {
     Overloaded,
     /// The log that is shared with other servers takes nothing for now, and why. Where that was found out only when it had
     /// been offered, nobody knows whether it is stored.
-    #[error("{0}; try again in a moment")]
+    #[error("{0}")]
     NoQuorum(Arc<str>),
     /// The server is about to end.
     #[error("the server is stopping; try again in a moment")]
