@@ -32,6 +32,8 @@ mod agreeing;
 mod joining;
 #[path = "cluster/large.rs"]
 mod large;
+#[path = "cluster/moving.rs"]
+mod moving;
 #[path = "cluster/newer.rs"]
 mod newer;
 #[path = "cluster/outage.rs"]
