@@ -6,6 +6,7 @@ mod batches;
 mod flushes;
 mod keys;
 mod people;
+mod shared;
 mod types;
 
 use std::ops::{ControlFlow, RangeInclusive};
