@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::api::{Api, Rooms};
-use crate::asking::Desk;
+use crate::asking::{Desk, Waiting};
 use crate::auth::attempts::Attempts;
 use crate::calls::Figures;
 use crate::clock;
@@ -152,6 +152,7 @@ impl Opened {
 /// A server that runs.
 pub struct App {
     opened: Opened,
+    waiting: Arc<Waiting>,
     jobs: Arc<Jobs>,
     exports: Arc<Jobs>,
     passwords: Arc<Jobs>,
@@ -205,6 +206,7 @@ impl App {
         let stopping = Arc::new(AtomicBool::new(false));
         let door = Arc::new(Door::new(config.trust_proxy.clone(), config.rate));
         let desk = Desk { jobs: Arc::clone(&jobs), stopping: Arc::clone(&stopping) };
+        let waiting = Arc::new(Waiting::start(&opened.store).map_err(Error::Thread)?);
         let figures = Arc::new(Figures::default());
         let passwords = Arc::new(Jobs::start_passwords().map_err(Error::Thread)?);
         let web = Web::new(web::Rooms {
@@ -224,6 +226,7 @@ impl App {
             store: Arc::clone(&opened.store),
             writer: Arc::clone(&opened.writer),
             desk,
+            waiting: Arc::clone(&waiting),
             exports: Arc::clone(&exports),
             figures: Arc::clone(&figures),
             refused: Arc::clone(&opened.refused),
@@ -244,7 +247,18 @@ impl App {
             Ticker::start("door", TEND_EVERY, tend).map_err(Error::Thread)?,
             Ticker::start("heap", GIVE_BACK_EVERY, heap::give_back).map_err(Error::Thread)?,
         ];
-        Ok(App { opened, jobs, exports, passwords, running, stopping, keeper, saver, tickers })
+        Ok(App {
+            opened,
+            waiting,
+            jobs,
+            exports,
+            passwords,
+            running,
+            stopping,
+            keeper,
+            saver,
+            tickers,
+        })
     }
 
     /// Calls `tell` with the reason when it can't go on, as on a full disk: it is to be stopped then.
@@ -258,8 +272,18 @@ impl App {
     /// # Errors
     /// [`Error::Stuck`] after [`STOP_MAX`].
     pub fn stop(self) -> Result<(), Error> {
-        let App { opened, jobs, exports, passwords, running, stopping, keeper, saver, tickers } =
-            self;
+        let App {
+            opened,
+            waiting,
+            jobs,
+            exports,
+            passwords,
+            running,
+            stopping,
+            keeper,
+            saver,
+            tickers,
+        } = self;
         stopping.store(true, SeqCst);
         let began = Instant::now();
         let ending = thread::spawn(move || {
@@ -267,6 +291,7 @@ impl App {
             keeper.stop();
             // Requests are taken till the end, to be told that the server is stopping.
             opened.writer.close();
+            waiting.close();
             // They break off at the next row group or record. Where other programs keep the processors busy,
             // that may be long, and nothing depends on it.
             let until = Instant::now() + CLOSE_WITHIN;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use support::{base64, escape, request};
 use triggerly::api::{Api, Rooms};
-use triggerly::asking::Desk;
+use triggerly::asking::{Desk, Waiting};
 use triggerly::client::Proxies;
 use triggerly::commands::{self, Context, Imports};
 use triggerly::door::Door;
@@ -68,6 +68,7 @@ impl Whole {
             store: Arc::clone(&store),
             writer: Arc::clone(&writer),
             desk: Desk { jobs, stopping },
+            waiting: Arc::new(Waiting::start(&store).unwrap()),
             exports,
             figures: Arc::default(),
             refused,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use triggerly::api::{Api, Rooms};
 use triggerly::app::Opened;
-use triggerly::asking::Desk;
+use triggerly::asking::{Desk, Waiting};
 use triggerly::client::Proxies;
 use triggerly::commands;
 use triggerly::door::Door;
@@ -46,6 +46,7 @@ pub fn serve(data: &Path, workers: usize) -> ! {
         store: Arc::clone(&opened.store),
         writer: Arc::clone(&opened.writer),
         desk: Desk { jobs: Arc::new(Jobs::start().expect("threads")), stopping: Arc::default() },
+        waiting: Arc::new(Waiting::start(&opened.store).expect("a thread")),
         figures: Arc::default(),
         exports: Arc::new(Jobs::start_exports().expect("threads")),
         refused: Arc::clone(&opened.refused),

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::http::{Method, Response};
 use crate::ingest::{Code, Reject};
+use crate::model::Seq;
 
 #[derive(Serialize)]
 struct Problem<'a> {
@@ -56,6 +57,11 @@ pub(super) fn method_not_allowed(
     let method = if method == Method::Head { "HEAD" } else { "this method" };
     let detail = format!("{method} is not answered here; allowed: {allowed}");
     refuse(&Reject::new(Code::MethodNotAllowed, detail)).with_header("Allow", allowed)
+}
+
+/// The same answer, with the position of the log that it is of: what was stored up to there is in what it says.
+pub(super) fn as_of(response: Response, seq: Seq) -> Response {
+    response.with_header("X-Triggerly-Seq", seq.to_string())
 }
 
 /// What a reading call found, as JSON.

@@ -104,6 +104,7 @@ impl Order {
     /// Counts, erases if there is anything to, and answers.
     fn carry_out(self, store: &Store, writer: &Writer, stopping: &AtomicBool, answer: Reply) {
         let Order { target, dry_run } = self;
+        let seq = store.last_seq();
         let reject = match target.count(store, &|| !stopping.load(SeqCst)) {
             Err(error) => unreadable(&error),
             Ok(None) => Reject::new(
@@ -115,11 +116,11 @@ impl Order {
                 _ => {
                     let found = found(&target, count, dry_run);
                     if dry_run || count.is_nothing() {
-                        return answer.send(&found);
+                        return answer.send(&answer::as_of(found, seq));
                     }
                     let done = Done::new(move |outcome| {
                         answer.send(&match outcome {
-                            Ok(_) => found,
+                            Ok(receipt) => answer::as_of(found, receipt.last_seq()),
                             Err(refusal) => answer::problem(&Reject::from(refusal)),
                         });
                     });

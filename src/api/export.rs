@@ -1,8 +1,11 @@
 //! `GET /v1/export`: everything of an account, streamed. For the holder of a `secret_key` only.
 
+use std::sync::Arc;
+
 use super::{Api, Reply, answer};
 use crate::asking::{Params, Plan};
 use crate::http::{Method, Request, Stream};
+use crate::ingest::Reject;
 
 impl Api {
     /// Checks who asks and for what, and has it streamed by a thread of its own.
@@ -11,16 +14,29 @@ impl Api {
             let refuse = answer::method_not_allowed(request.method, "GET", answer::problem);
             return answer.send(&refuse);
         }
-        let started = self.reader(request).and_then(|principal| {
-            let plan = Plan::of(&Params::of(request.query()), principal.account)?;
-            plan.start(&self.store, &self.desk, &self.exports, answer::problem)
-        });
-        match started {
-            Ok((stream, run)) => {
-                let head = stream.head.with_header("Cache-Control", "no-store");
-                answer.stream(Stream { head, ..stream }, run);
+        let account = match self.reader(request) {
+            Ok(principal) => principal.account,
+            Err(reject) => return answer.send(&answer::problem(&reject)),
+        };
+        let params = Params::of(request.query());
+        let (store, desk) = (Arc::clone(&self.store), self.desk.clone());
+        let exports = Arc::clone(&self.exports);
+        // What makes no sense doesn't wait.
+        let (plan, min_seq) = match Plan::of(&params, account) {
+            Ok(plan) => (Ok(plan), params.min_seq()),
+            Err(reject) => (Err(reject), Ok(None)),
+        };
+        self.when_seen(min_seq, move |seq, seen| {
+            let refuse = move |reject: &Reject| answer::as_of(answer::problem(reject), seq);
+            let started =
+                seen.and(plan).and_then(|plan| plan.start(&store, &desk, &exports, refuse));
+            match started {
+                Ok((stream, run)) => {
+                    let head = stream.head.with_header("Cache-Control", "no-store");
+                    answer.stream(Stream { head: answer::as_of(head, seq), ..stream }, run);
+                }
+                Err(reject) => answer.send(&refuse(&reject)),
             }
-            Err(reject) => answer.send(&answer::problem(&reject)),
-        }
+        });
     }
 }

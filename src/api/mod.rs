@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
 
-use crate::asking::Desk;
+use crate::asking::{Desk, Waiting};
 use crate::auth::{self, Principal};
 use crate::calls::Figures;
 use crate::clock;
@@ -29,7 +29,7 @@ use crate::door::{self, Door};
 use crate::http::{self, Answer, Fault, Handler, Method, Request, Response};
 use crate::ingest::{Code, Kind, Reject};
 use crate::jobs::Jobs;
-use crate::model::Via;
+use crate::model::{Seq, Via};
 use crate::refused::Refused;
 use crate::store::{Store, Writer};
 use read::Question;
@@ -44,6 +44,8 @@ pub struct Rooms {
     pub writer: Arc<Writer>,
     /// Has questions answered.
     pub desk: Desk,
+    /// Holds those that wait for what isn't here yet.
+    pub waiting: Arc<Waiting>,
     /// Threads for exports.
     pub exports: Arc<Jobs>,
     /// What is counted of calls.
@@ -61,6 +63,7 @@ pub struct Api {
     store: Arc<Store>,
     writer: Arc<Writer>,
     desk: Desk,
+    waiting: Arc<Waiting>,
     exports: Arc<Jobs>,
     records: Arc<Records>,
     door: Arc<Door>,
@@ -153,9 +156,10 @@ impl Api {
     /// Puts it together.
     #[must_use]
     pub fn new(rooms: Rooms) -> Api {
-        let Rooms { store, writer, desk, exports, figures, refused, door, transport } = rooms;
+        let Rooms { store, writer, desk, waiting, exports, figures, refused, door, transport } =
+            rooms;
         let records = Arc::new(Records { figures, refused });
-        Api { store, writer, desk, exports, records, door, transport }
+        Api { store, writer, desk, waiting, exports, records, door, transport }
     }
 
     /// Whether there is something for programs at a request's path.
@@ -189,6 +193,21 @@ impl Api {
             Code::UnknownToken,
             "an api_token may only write; reading and erasing take the account's secret_key",
         ))
+    }
+
+    /// Calls `then` when the store has what a question asks it to have seen, or with why it hasn't; and with how far it
+    /// is.
+    fn when_seen(
+        &self,
+        min_seq: Result<Option<Seq>, Reject>,
+        then: impl FnOnce(Seq, Result<(), Reject>) + Send + 'static,
+    ) {
+        let store = Arc::clone(&self.store);
+        let then = move |seen| then(store.last_seq(), seen);
+        match min_seq {
+            Ok(seq) => self.waiting.put(seq.unwrap_or_default(), then),
+            Err(reject) => then(Err(reject)),
+        }
     }
 }
 

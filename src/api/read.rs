@@ -65,14 +65,23 @@ impl Api {
             Ok(principal) => principal.account,
             Err(reject) => return answer.send(&answer::problem(&reject)),
         };
-        let weight = question.weight(&Params::of(request.query()));
+        let params = Params::of(request.query());
+        let (weight, min_seq) = (question.weight(&params), params.min_seq());
         let store = Arc::clone(&self.store);
-        let find = move |stop: &Stop<'_>| {
-            let params = Params::of(request.query());
-            Reader { store: &store, stop, account }.respond(&question, &params)
-        };
-        self.desk.ask(weight, find, move |found| {
-            answer.send(&found.unwrap_or_else(|reject| answer::problem(&reject)));
+        let desk = self.desk.clone();
+        self.when_seen(min_seq, move |seq, seen| {
+            let send = move |found: Result<Response, Reject>| {
+                let found = found.unwrap_or_else(|reject| answer::problem(&reject));
+                answer.send(&answer::as_of(found, seq));
+            };
+            if let Err(reject) = seen {
+                return send(Err(reject));
+            }
+            let find = move |stop: &Stop<'_>| {
+                let params = Params::of(request.query());
+                Reader { store: &store, stop, account }.respond(&question, &params)
+            };
+            desk.ask(weight, find, send);
         });
     }
 }

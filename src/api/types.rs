@@ -102,7 +102,7 @@ impl Change {
         let Change { account, kind, attribute, to } = self;
         let done = Done::new(move |outcome| {
             answer.send(&match outcome {
-                Ok(_) => found,
+                Ok(receipt) => answer::as_of(found, receipt.last_seq()),
                 Err(refusal @ Refusal::TooManyTypes) => {
                     answer::problem(&Reject::new(Code::InvalidParameter, refusal.to_string()))
                 }

@@ -8,12 +8,14 @@ mod exporting;
 mod params;
 mod plan;
 mod questions;
+mod waiting;
 
 pub use asked::Desk;
 pub use exporting::{not_exported, stream};
 pub use params::{CLAUSES_MAX, LIMIT_MAX, Params};
 pub use plan::Plan;
 pub use questions::weight;
+pub use waiting::{MIN_SEQ_WAIT_MAX, WAITING_MAX, Waiting};
 
 use crate::ingest::{Code, Reject};
 use crate::query;

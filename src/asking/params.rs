@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use crate::http::Query;
 use crate::ingest::{Code, Reject};
-use crate::model::{AccountId, Date, EventFilter};
+use crate::model::{AccountId, Date, EventFilter, Seq};
 use crate::query::{Filter, Interval};
 use crate::schema::{Clause, Zone};
 use crate::store::Order;
@@ -149,6 +149,15 @@ impl<'q> Params<'q> {
         })
     }
 
+    /// `min_seq`: how far whoever answers has to have seen the log, if it says.
+    pub fn min_seq(&self) -> Result<Option<Seq>, Reject> {
+        let right = "a number, as an answer's `X-Triggerly-Seq` says one";
+        let is_digit = |byte: u8| byte.is_ascii_digit();
+        self.read("min_seq", right, |text| {
+            text.bytes().all(is_digit).then(|| text.parse().ok()).flatten()
+        })
+    }
+
     /// A number within bounds.
     pub fn number(
         &self,
@@ -273,6 +282,23 @@ mod tests {
         for bad in ["0", "1001", "-1", "x", "1.0", "99999999999999999999"] {
             let refused = with(&format!("limit={bad}"), |params| params.limit());
             assert!(refused.is_err_and(|detail| detail.contains("`limit`")), "{bad}");
+        }
+    }
+
+    #[test]
+    fn positions() {
+        for (query, seq) in [
+            ("", None),
+            ("min_seq=", None),
+            ("min_seq=0", Some(0)),
+            ("min_seq=007", Some(7)),
+            ("min_seq=18446744073709551615", Some(Seq::MAX)),
+        ] {
+            assert_eq!(with(query, |params| params.min_seq()), Ok(seq), "{query}");
+        }
+        for bad in ["-1", "%2B1", "+1", "1.0", "1e3", "x", "18446744073709551616", "%D9%A1"] {
+            let refused = with(&format!("min_seq={bad}"), |params| params.min_seq());
+            assert!(refused.is_err_and(|detail| detail.contains("`min_seq`")), "{bad}");
         }
     }
 

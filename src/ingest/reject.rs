@@ -100,6 +100,8 @@ codes! {
     ShuttingDown = "shutting_down", 503, "The server is stopping";
     /// Too few of the servers that keep the log together can be reached.
     NoQuorum = "no_quorum", 503, "The log has no quorum";
+    /// The server hasn't seen yet what it is asked to have seen.
+    Behind = "behind", 503, "The server is behind";
     /// A version of HTTP that isn't spoken here.
     VersionNotSupported = "version_not_supported", 505, "The version of HTTP is not supported";
     /// More is waiting than can be taken.
@@ -111,7 +113,7 @@ impl Code {
     #[must_use]
     pub fn retry_after_seconds(self) -> Option<u32> {
         match self {
-            Code::Overloaded | Code::RateLimited | Code::NoQuorum => Some(1),
+            Code::Overloaded | Code::RateLimited | Code::NoQuorum | Code::Behind => Some(1),
             Code::ShuttingDown => Some(5),
             Code::StorageFull => Some(30),
             Code::StorageFailed => Some(60),

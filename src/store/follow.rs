@@ -4,7 +4,6 @@
 //! Called by the committer alone, so that the log and the state keep their one writing thread.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -100,7 +99,7 @@ impl Store {
         if touched.people {
             self.publish_people(people);
         }
-        self.durable.store(last_seq, SeqCst);
+        self.durable.reach(last_seq);
         self.high_water.note(last_seq);
         Ok(())
     }

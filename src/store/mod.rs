@@ -68,6 +68,7 @@ mod committer;
 mod compactor;
 mod directory;
 mod draft;
+mod durable;
 mod fatal;
 mod fault;
 mod figures;
@@ -136,11 +137,12 @@ use std::fmt::Display;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::model::{AccountId, Accounts, Overrides, People, Seq};
+use durable::Durable;
 use fatal::Fatal;
 use follow::Membership;
 use high_water::HighWater;
@@ -260,7 +262,7 @@ pub struct Store {
     overrides: RwLock<Arc<AllOverrides>>,
     people: RwLock<Arc<People>>,
     /// The newest record that a flush has covered and that is merged.
-    durable: AtomicU64,
+    durable: Durable,
     pulse: Pulse,
     high_water: HighWater,
     failure: OnceLock<String>,
@@ -343,7 +345,7 @@ impl Store {
             accounts: RwLock::default(),
             overrides: RwLock::default(),
             people: RwLock::default(),
-            durable: AtomicU64::new(0),
+            durable: Durable::default(),
             pulse: Pulse::default(),
             high_water: HighWater::open(directory.path())?,
             failure: OnceLock::new(),
@@ -370,7 +372,7 @@ impl Store {
         let hot = tiers.hot();
         let flush = || hot.flush().map_err(Error::io("sync", &path));
         let accounts = if rebuild {
-            store.durable.store(last_seq, SeqCst);
+            store.durable.reach(last_seq);
             store.rebuild(&Pace { go_on: &|| true })?;
             tiers.hot().state.accounts()?
         } else if hot.state.is_being_rebuilt()? {
@@ -391,7 +393,7 @@ impl Store {
         drop(hot);
         store.high_water.note(last_seq);
         store.high_water.sync();
-        store.durable.store(last_seq, SeqCst);
+        store.durable.reach(last_seq);
         store.publish(Arc::new(accounts));
         if store.belonging()?.is_some() {
             // It may have been put together from a backup.
@@ -462,7 +464,14 @@ impl Store {
     /// The position of the newest durable record; 0 while there is none.
     #[must_use]
     pub fn last_seq(&self) -> Seq {
-        self.durable.load(SeqCst)
+        self.durable.get()
+    }
+
+    /// Waits until [`Store::last_seq`] is as far, or until then, and says whether it is. Whoever waits costs the
+    /// committer a moment when it is.
+    #[must_use]
+    pub fn wait_for(&self, seq: Seq, until: Instant) -> bool {
+        self.durable.wait_for(seq, until)
     }
 
     /// Where it lies.

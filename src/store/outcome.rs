@@ -21,6 +21,14 @@ pub struct Receipt {
     pub count: u64,
 }
 
+impl Receipt {
+    /// The position of its last record.
+    #[must_use]
+    pub fn last_seq(&self) -> Seq {
+        (self.first_seq + self.count).saturating_sub(1)
+    }
+}
+
 /// Why a submission was not accepted. Nothing of it was stored, but for [`Refusal::Failed`], of
 /// which nobody can say.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

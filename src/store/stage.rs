@@ -4,7 +4,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
 
 use super::batch::{ENTRY_BYTES_MAX, EncodedBatch};
 use super::committer::GROUP_USERS_MAX;
@@ -402,7 +401,7 @@ impl Appended<'_> {
         if let Some(people) = people {
             store.publish_people(people);
         }
-        store.durable.store(last_seq, SeqCst);
+        store.durable.reach(last_seq);
         store.high_water.note(last_seq);
         Ok(())
     }

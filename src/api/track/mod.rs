@@ -160,7 +160,10 @@ impl Api {
                 batch.submit(&self.writer, move |outcome| {
                     answer.send(&match outcome {
                         // Of what was stored: of two calls with the same key, the first's.
-                        Ok(receipt) => manner.accepted(is_batch.then_some(receipt.count)),
+                        Ok(receipt) => {
+                            let accepted = manner.accepted(is_batch.then_some(receipt.count));
+                            answer::as_of(accepted, receipt.last_seq())
+                        }
                         Err(reject) => manner.refused(&reject),
                     });
                 });
