@@ -363,14 +363,15 @@ type Shared = (Option<Box<dyn SharedLog>>, bool);
 /// Joins a store to the log that it shares with others, if that is what is asked for.
 #[cfg(feature = "jetstream")]
 fn share(store: &Store, stream: Option<&Stream>) -> Result<Shared, Error> {
-    use crate::jetstream::JetStream;
+    use crate::jetstream::{JetStream, Store as Joining};
     let belonging = store.belonging()?;
     let Some(stream) = stream else { return alone(belonging) };
     let (known, next_seq) = (belonging.map(|to| to.id), store.last_seq() + 1);
     if known.is_none() && next_seq > 1 {
         return Err(Error::NotShared);
     }
-    let (engine, joined) = JetStream::join(stream.clone(), known, next_seq)?;
+    let joining = Joining { known, next_seq, from: store.place()? };
+    let (engine, joined) = JetStream::join(stream.clone(), joining)?;
     if known.is_none() {
         store.belong(Some(&Belonging { id: joined.id, name: stream.name.clone() }))?;
     }

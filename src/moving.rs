@@ -58,7 +58,10 @@ pub fn here(dir: &Path, stream: Option<&Stream>) -> Result<Seq, Error> {
     let store = Store::open_in(Directory::lock_existing(dir)?)?;
     let belonging = store.belonging()?.ok_or(Error::Alone)?;
     if let Some(stream) = stream {
-        JetStream::leave(stream.clone(), belonging.id, store.last_seq() + 1)?;
+        let known = Some(belonging.id);
+        let leaving =
+            jetstream::Store { known, next_seq: store.last_seq() + 1, from: store.place()? };
+        JetStream::leave(stream.clone(), leaving)?;
     }
     store.belong(None)?;
     Ok(store.last_seq())

@@ -1,5 +1,6 @@
 //! Following the stream: its messages in order and without a gap, put together to groups.
 
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use async_nats::jetstream::Message;
@@ -8,18 +9,17 @@ use futures_util::StreamExt;
 use tokio::time::{sleep, timeout};
 
 use super::message::{Assembly, Read};
-use super::{AGAIN, ANSWER_MAX, Line, message};
-use crate::store::{Arrival, Group, GroupId, Position};
+use super::{AGAIN, ANSWER_MAX, Line, message, stream};
+use crate::store::{Arrival, Place, What};
+
+/// The stamp of a message that wasn't seen yet.
+const UNKNOWN: i64 = i64::MIN;
 
 /// How long NATS keeps a consumer that nobody asks.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
 
 /// How often NATS says that there is nothing to say. Without a sign for two of these it is asked anew.
 const HEARTBEAT: Duration = Duration::from_millis(500);
-
-/// How long the next part of a group may be missing. Sixteen of them came within 130 ms; who has sent one and is gone holds
-/// up the others for so long.
-const REST_WITHIN: Duration = Duration::from_millis(500);
 
 /// How long one request for messages holds.
 const EXPIRES: Duration = Duration::from_secs(10);
@@ -28,8 +28,10 @@ const EXPIRES: Duration = Duration::from_secs(10);
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Tells the committer of everything behind a place, until it is gone or the log can't be followed.
-pub async fn run(line: &Line, at: Position) {
-    let mut follower = Follower { line, at, told: at, assembly: Assembly::default() };
+pub async fn run(line: &Line, from: Place) {
+    let begin = from.at.saturating_sub(message::PARTS_WITHIN);
+    let last = if begin == 0 { Place::default() } else { Place { at: begin, stamp: UNKNOWN } };
+    let mut follower = Follower { line, from, last, assembly: Assembly::default() };
     loop {
         let end = match follower.consumer().await {
             Ok(consumer) => follower.read(consumer).await,
@@ -56,25 +58,19 @@ enum End {
 
 struct Follower<'l> {
     line: &'l Line,
+    /// The store has everything up to there; what is before it is read for the parts of groups that end behind it.
+    from: Place,
     /// The last message that was read.
-    at: Position,
-    /// The last place that the committer was told of.
-    told: Position,
+    last: Place,
     assembly: Assembly,
 }
 
-/// A message without a whole group takes a place all the same.
-fn place_of(at: Position, part_of: Option<GroupId>) -> Arrival {
-    let group = Group { id: part_of.unwrap_or(GroupId([0; 16])), batches: Vec::new() };
-    Arrival::Group { at, first_seq: 0, group }
-}
-
 impl Follower<'_> {
-    /// One that begins behind the last message that was read. It lives in memory on one NATS server: another is made
+    /// One that begins with the last message that was read, to see that it is still that one. It lives in memory on one NATS server: another is made
     /// where that is lost.
     async fn consumer(&self) -> Result<PullConsumer, String> {
         let config = pull::Config {
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.at + 1 },
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.last.at.max(1) },
             ack_policy: AckPolicy::None,
             inactive_threshold: FORGOTTEN_AFTER,
             memory_storage: true,
@@ -100,18 +96,8 @@ impl Follower<'_> {
             Err(error) => return End::Again(error.to_string()),
         };
         loop {
-            let begun = self.assembly.begun();
             let message = tokio::select! {
                 message = messages.next() => message,
-                // Whoever waits for the rest of a group doesn't offer one of his own; but not for ever.
-                () = sleep(REST_WITHIN), if begun.is_some() && self.told < self.at => {
-                    let arrival = place_of(self.at, begun);
-                    self.told = self.at;
-                    if !self.line.tell(arrival).await {
-                        return End::Gone;
-                    }
-                    continue;
-                }
                 () = self.line.reconnected.notified() => return End::Again("another connection".to_owned()),
             };
             match message {
@@ -127,52 +113,46 @@ impl Follower<'_> {
     }
 
     async fn take(&mut self, message: &Message) -> Option<End> {
-        let at = match message.info() {
-            Ok(info) => info.stream_sequence,
+        let place = match message.info() {
+            Ok(info) => Place { at: info.stream_sequence, stamp: stream::stamp(info.published) },
             Err(error) => return Some(End::Again(error.to_string())),
         };
-        if at <= self.at {
+        if place.at == self.last.at {
+            let known = [UNKNOWN, place.stamp].contains(&self.last.stamp);
+            return (!known).then(|| End::Unfit(stream::REWRITTEN.to_owned()));
+        }
+        if place.at < self.last.at {
             return None;
         }
-        if at > self.at + 1 {
-            return Some(self.gap().await);
+        if place.at > self.last.at + 1 {
+            match stream::is_gone(self.line, self.last.at + 1).await {
+                // If what is gone counted, the next group gives it away.
+                Ok(true) => {}
+                Ok(false) => return Some(End::Again("a message was left out".to_owned())),
+                Err(error) => return Some(End::Again(error.to_string())),
+            }
+        }
+        if place.at == self.from.at && ![0, place.stamp].contains(&self.from.stamp) {
+            return Some(End::Unfit(stream::REWRITTEN.to_owned()));
         }
         let read = match message::read(message.headers.as_ref()) {
             Ok(read) => read,
             Err(why) => return Some(End::Unfit(why)),
         };
-        self.at = at;
-        let arrival = match read {
-            Read::Left => {
-                return Some(End::Unfit(
-                    "its log was moved off it, to the store of one server; start that one without --log".to_owned(),
-                ));
-            }
-            Read::Void => {
-                self.assembly.clear();
-                place_of(at, None)
-            }
-            Read::Part(part) => match self.assembly.take(&part, &message.payload) {
-                Ok(None) if self.assembly.begun().is_some() => return None,
-                Ok(None) => place_of(at, Some(part.id)),
-                Ok(Some(group)) => Arrival::Group { at, first_seq: part.first_seq, group },
+        self.last = place;
+        self.line.read.fetch_max(place.at, SeqCst);
+        let what = match read {
+            Read::Void => What::Nothing,
+            Read::Left(next_seq) => What::Left { next_seq },
+            Read::Part(part) => match self.assembly.take(place.at, &part, &message.payload) {
+                Ok(None) => What::Nothing,
+                Ok(Some(group)) => What::Group { first_seq: part.first_seq, group },
                 Err(why) => return Some(End::Unfit(why)),
             },
         };
-        self.told = at;
-        (!self.line.tell(arrival).await).then_some(End::Gone)
-    }
-
-    /// Messages are missing: they are gone for good, or come if they are asked for anew.
-    async fn gap(&self) -> End {
-        match super::stream::reach(self.line).await {
-            Ok((first, _)) if first > self.at + 1 => End::Unfit(format!(
-                "it begins at message {first} and this store has only those up to {}: {}",
-                self.at,
-                super::stream::PASSED_BY
-            )),
-            Ok(_) => End::Again("a message was left out".to_owned()),
-            Err(error) => End::Again(error.to_string()),
+        if place.at <= self.from.at {
+            return None;
         }
+        (!self.line.tell(Arrival::Next { place, what }).await).then_some(End::Gone)
     }
 }

@@ -1,11 +1,12 @@
 //! How a group travels: the headers of its messages, and the parts that a large one comes in.
 
+use std::collections::HashMap;
+
 use async_nats::HeaderMap;
-use async_nats::header::{NATS_EXPECTED_LAST_SEQUENCE, NATS_EXPECTED_STREAM, NATS_MESSAGE_ID};
 use bytes::Bytes;
 
 use crate::model::Seq;
-use crate::store::{Group, GroupId, Offer, Position, SHARED_FORMAT_VERSION, SUBMISSION_BYTES_MAX};
+use crate::store::{Group, GroupId, Offer, Position, SHARED_FORMAT_VERSION};
 
 /// The format of the records, as of the directory: who knows only older ones reads no further.
 pub const FORMAT: &str = "Triggerly-Format";
@@ -20,11 +21,17 @@ const PART: &str = "Triggerly-Part";
 /// The log has ended: nobody adds anything, and nobody follows it any more.
 const LEFT: &str = "Triggerly-Left";
 
-/// Bytes that the headers take at the most, NATS's own included.
+/// Bytes that the headers take at the most.
 const HEADERS_BYTES: usize = 1024;
+
+/// Messages from the first part of a group on, among which all of them have to be. It is counted in messages, not in time,
+/// so that all who follow let go of the same ones.
+pub const PARTS_WITHIN: Position = 512;
 
 /// Parts of one group, at the most: the smallest `max_payload` that it makes sense to run NATS with is 64 KiB.
 const PARTS_MAX: usize = 256;
+
+const ODD: &str = "a message's headers can't be right";
 
 /// A message, read.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,8 +40,8 @@ pub enum Read {
     Part(Part),
     /// Nothing of ours, or nothing at all.
     Void,
-    /// The log has ended.
-    Left,
+    /// The log goes elsewhere, if this is the next `seq`.
+    Left(Seq),
 }
 
 /// Part of a group.
@@ -48,7 +55,7 @@ pub struct Part {
     pub of: usize,
 }
 
-/// What an offer's messages are, each with its headers but for the place it is for.
+/// What an offer's messages are.
 pub fn parts(offer: &Offer, max_payload: usize) -> Vec<(HeaderMap, Bytes)> {
     let body = Bytes::from(offer.group.encode());
     let bytes = max_payload.saturating_sub(HEADERS_BYTES).max(HEADERS_BYTES);
@@ -61,7 +68,6 @@ pub fn parts(offer: &Offer, max_payload: usize) -> Vec<(HeaderMap, Bytes)> {
             headers.insert(COUNT, offer.group.count().to_string());
             headers.insert(GROUP, hex(offer.group.id));
             headers.insert(PART, format!("{}/{of}", index + 1));
-            headers.insert(NATS_MESSAGE_ID, format!("{}/{}", hex(offer.group.id), index + 1));
             (headers, part)
         })
         .collect()
@@ -74,17 +80,10 @@ pub fn plain() -> HeaderMap {
     headers
 }
 
-/// The headers of the message that ends a log.
-pub fn leaving() -> HeaderMap {
+/// The headers of the message that ends a log behind the record before this one.
+pub fn leaving(next_seq: Seq) -> HeaderMap {
     let mut headers = plain();
-    headers.insert(LEFT, "1");
-    headers
-}
-
-/// The same headers, of a message that is to be stored right behind a place.
-pub fn behind(mut headers: HeaderMap, stream: &str, at: Position) -> HeaderMap {
-    headers.insert(NATS_EXPECTED_LAST_SEQUENCE, at.to_string());
-    headers.insert(NATS_EXPECTED_STREAM, stream);
+    headers.insert(LEFT, next_seq.to_string());
     headers
 }
 
@@ -102,8 +101,8 @@ pub fn read(headers: Option<&HeaderMap>) -> Result<Read, String> {
              run that version or a later one"
         ));
     }
-    if text(LEFT).is_some() {
-        return Ok(Read::Left);
+    if let Some(next_seq) = text(LEFT) {
+        return next_seq.parse().map(Read::Left).map_err(|_| ODD.to_owned());
     }
     let Some(id) = text(GROUP) else { return Ok(Read::Void) };
     let part = || {
@@ -113,63 +112,61 @@ pub fn read(headers: Option<&HeaderMap>) -> Result<Read, String> {
         let (first_seq, count) = (text(SEQ)?.parse().ok()?, text(COUNT)?.parse().ok()?);
         is_one.then_some(Part { id: unhex(id)?, first_seq, count, number, of })
     };
-    part().map(Read::Part).ok_or_else(|| "a message's headers can't be right".to_owned())
+    part().map(Read::Part).ok_or_else(|| ODD.to_owned())
 }
 
-/// Puts parts together as they come.
+/// Puts parts together as they come; those of several groups may come among each other.
 #[derive(Default)]
-pub struct Assembly {
-    group: Option<Part>,
+pub struct Assembly(HashMap<GroupId, Begun>);
+
+/// A group whose last part hasn't come yet.
+struct Begun {
+    /// Where its first part was.
+    first_at: Position,
+    /// Parts that have come.
+    parts: usize,
     bytes: Vec<u8>,
 }
 
 impl Assembly {
-    /// What has been put together is void: something else came.
-    pub fn clear(&mut self) {
-        *self = Assembly::default();
-    }
-
-    /// Which group is being put together.
-    pub fn begun(&self) -> Option<GroupId> {
-        self.group.as_ref().map(|part| part.id)
-    }
-
-    /// Takes the next part; the group, if it was the last.
+    /// Takes the part at a place; the group, if it was the last.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn take(&mut self, part: &Part, body: &[u8]) -> Result<Option<Group>, String> {
-        if part.number == 1 {
-            *self = Assembly { group: Some(part.clone()), bytes: body.to_owned() };
-        } else {
-            let goes_on = self.group.as_ref().is_some_and(|begun| {
-                (begun.id, begun.of, begun.number + 1) == (part.id, part.of, part.number)
-            });
-            if !goes_on {
-                // What went before it was refused its place, and so is what this belongs to.
-                self.clear();
-                return Ok(None);
-            }
-            if self.bytes.len() + body.len() > 2 * SUBMISSION_BYTES_MAX {
-                return Err("a group is larger than any may be".to_owned());
-            }
-            self.bytes.extend_from_slice(body);
-            self.group = Some(part.clone());
+    pub fn take(
+        &mut self,
+        at: Position,
+        part: &Part,
+        body: &[u8],
+    ) -> Result<Option<Group>, String> {
+        self.0.retain(|_, begun| at < begun.first_at + PARTS_WITHIN);
+        if part.of == 1 {
+            return whole(part, body).map(Some);
         }
+        if part.number == 1 && !self.0.contains_key(&part.id) {
+            self.0.insert(part.id, Begun { first_at: at, parts: 0, bytes: Vec::new() });
+        }
+        let Some(begun) = self.0.get_mut(&part.id) else { return Ok(None) };
+        // A part that was sent again has come before.
+        if part.number != begun.parts + 1 {
+            return Ok(None);
+        }
+        begun.parts += 1;
+        begun.bytes.extend_from_slice(body);
         if part.number < part.of {
             return Ok(None);
         }
-        let bytes = std::mem::take(self).bytes;
-        let group = Group::decode(part.id, part.first_seq, &bytes);
-        let group = group.map_err(|error| error.to_string())?;
-        if group.count() != part.count {
-            return Err(format!(
-                "the group at record {} has not as many as it says",
-                part.first_seq
-            ));
-        }
-        Ok(Some(group))
+        let bytes = self.0.remove(&part.id).map(|begun| begun.bytes).unwrap_or_default();
+        whole(part, &bytes).map(Some)
     }
+}
+
+fn whole(part: &Part, bytes: &[u8]) -> Result<Group, String> {
+    let group = Group::decode(part.id, part.first_seq, bytes).map_err(|error| error.to_string())?;
+    if group.count() != part.count || group.count() == 0 {
+        return Err(format!("the group at record {} has not as many as it says", part.first_seq));
+    }
+    Ok(group)
 }
 
 fn hex(id: GroupId) -> String {

@@ -11,12 +11,17 @@
 //! # What is in the stream
 //! Stream `NAME` has the subject `triggerly.NAME.0.log`; 0 is the shard, of which there is one yet. A message has headers
 //! (see `message`) and, as its body, batches exactly as they lie in a store's own log. A group that is larger than NATS
-//! takes at once comes in parts, right behind each other; where another message comes between, those parts are void.
+//! takes at once comes in parts, among which others may come.
 //!
 //! # Why an acknowledgement is true
-//! JetStream acknowledges a message when a quorum of the stream's replicas has it. `Nats-Expected-Last-Sequence` lets it
-//! be stored at one place only, which makes sending it again harmless (see [`crate::store::SharedLog`]); the message's id
-//! makes JetStream say so instead of refusing the second one.
+//! JetStream acknowledges a message when a quorum of the stream's replicas has it. Whether its group counts follows from
+//! where it is (see [`crate::store::SharedLog`]): right behind the place that it was put together for, it does; else what
+//! came between tells.
+//!
+//! # What was measured of nats-server 2.9, and what follows
+//! - It can be told to refuse a message (`Nats-Expected-Last-Sequence`, `Nats-Msg-Id`), and counts on each replica how many
+//!   it has refused. Where many are, as when servers contend, a leader that is elected anew took no message for 5 to more
+//!   than 30 s ("high message lag"). So nothing is left to it to be refused.
 
 mod follow;
 mod id;
@@ -38,7 +43,7 @@ use tokio::sync::{Notify, mpsc, watch as latest};
 
 use crate::config::stream::Stream;
 use crate::model::Seq;
-use crate::store::{Arrival, LogId, Offer, Position, SharedLog};
+use crate::store::{Arrival, LogId, Offer, Place, Position, SharedLog};
 
 /// Groups that may wait to be applied; with [`crate::store::SUBMISSION_BYTES_MAX`] each, and mostly a thousandth of it.
 const ARRIVALS_MAX: usize = 64;
@@ -82,8 +87,20 @@ pub struct JetStream {
     offers: mpsc::Sender<Offer>,
     arrivals: Receiver<Arrival>,
     applied: Arc<Applied>,
+    doubt: Arc<Notify>,
     /// Gone, it ends the thread.
     _stop: latest::Sender<()>,
+}
+
+/// What is to be known of a store that joins.
+#[derive(Clone, Copy, Debug)]
+pub struct Store {
+    /// The log that it belongs to, if it has joined before.
+    pub known: Option<LogId>,
+    /// Its next `seq`.
+    pub next_seq: Seq,
+    /// A place up to which it has everything.
+    pub from: Place,
 }
 
 /// What is known of a log when a store has joined it.
@@ -108,8 +125,8 @@ struct Line {
     context: Context,
     options: Arc<Stream>,
     arrivals: Sender<Arrival>,
-    /// Somebody could not have a group added.
-    doubt: Arc<Notify>,
+    /// How far it was read.
+    read: Arc<AtomicU64>,
     /// The connection is another one.
     reconnected: Arc<Notify>,
 }
@@ -140,26 +157,23 @@ impl Line {
 }
 
 impl JetStream {
-    /// Joins a store, which ends before `next_seq`, to its stream. Where the store knows its log (`known`), NATS need not
-    /// be reached for that at once; where it doesn't, the stream is made if there is none, and the log is what comes with it.
+    /// Joins a store to its stream. Where it knows its log, NATS need not be reached for that at once; where it doesn't, the
+    /// stream is made if there is none, and the log is what comes with it.
     ///
     /// # Errors
     /// [`Error`], ready to be shown to a person.
-    pub fn join(
-        options: Stream,
-        known: Option<LogId>,
-        next_seq: Seq,
-    ) -> Result<(JetStream, Joined), Error> {
+    pub fn join(options: Stream, store: Store) -> Result<(JetStream, Joined), Error> {
         let (tell, told) = bounded(1);
         let (arrived, arrivals) = bounded(ARRIVALS_MAX);
         let (offers, to_offer) = mpsc::channel(OFFERS_MAX);
         let (stop, mut stopped) = latest::channel(());
-        let applied = Arc::new(Applied::default());
+        let (applied, doubt) = (Arc::new(Applied::default()), Arc::new(Notify::new()));
+        let work_probe = Arc::clone(&doubt);
         let why = format!("there was no answer within {} s", FIRST_WITHIN.as_secs());
         let unreachable = unreachable(&options, why);
         let options = Arc::new(options);
         thread(async move {
-            let work = run(options, known, next_seq, arrived, to_offer, tell);
+            let work = run(options, store, arrived, to_offer, work_probe, tell);
             tokio::select! {
                 () = work => {}
                 _ = stopped.changed() => {}
@@ -168,9 +182,9 @@ impl JetStream {
         let joined = match told.recv_timeout(FIRST_WITHIN) {
             Ok(joined) => joined?,
             // It goes on trying, and meanwhile what is there can be read.
-            Err(_) => Joined { id: known.ok_or(unreachable)?, has_begun: true },
+            Err(_) => Joined { id: store.known.ok_or(unreachable)?, has_begun: true },
         };
-        Ok((JetStream { offers, arrivals, applied, _stop: stop }, joined))
+        Ok((JetStream { offers, arrivals, applied, doubt, _stop: stop }, joined))
     }
 
     /// Makes a stream for the log of this id, which goes on with `next_seq`. Done again, it does nothing more.
@@ -181,12 +195,12 @@ impl JetStream {
         once(options, async move |line| stream::found(&line, id, next_seq).await)
     }
 
-    /// Ends a stream's log behind the last record of a store that ends before `next_seq`: nobody adds anything from then on.
+    /// Ends a stream's log behind the last record of a store: nobody adds anything from then on.
     ///
     /// # Errors
-    /// [`Error`], also if the log goes on behind that record, or isn't the one of this id.
-    pub fn leave(options: Stream, known: LogId, next_seq: Seq) -> Result<(), Error> {
-        once(options, async move |line| stream::leave(&line, known, next_seq).await)
+    /// [`Error`], also if the log goes on behind that record, or isn't that of the store.
+    pub fn leave(options: Stream, store: Store) -> Result<(), Error> {
+        once(options, async move |line| stream::leave(&line, &store).await)
     }
 }
 
@@ -198,6 +212,10 @@ impl SharedLog for JetStream {
     fn offer(&self, offer: Offer) {
         // Dropped, its reply says enough.
         let _ = self.offers.try_send(offer);
+    }
+
+    fn probe(&self) {
+        self.doubt.notify_one();
     }
 
     fn applied(&self, at: Position, last_seq: Seq) {
@@ -244,7 +262,7 @@ fn once<T: Send + 'static>(
 
 /// Connects; without an error also where nobody can be reached yet.
 async fn connect(options: &Arc<Stream>, arrivals: Sender<Arrival>) -> Result<Line, Error> {
-    let (doubt, reconnected) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (read, reconnected) = (Arc::default(), Arc::new(Notify::new()));
     let told = Arc::clone(&reconnected);
     let mut connect = ConnectOptions::new()
         .name("triggerly")
@@ -278,25 +296,25 @@ async fn connect(options: &Arc<Stream>, arrivals: Sender<Arrival>) -> Result<Lin
     let client = client.map_err(|error| unreachable(options, error))?;
     let context = ContextBuilder::new().timeout(ANSWER_MAX).ack_timeout(ANSWER_MAX).build(client);
     let options = Arc::clone(options);
-    Ok(Line { context, options, arrivals, doubt, reconnected })
+    Ok(Line { context, options, arrivals, read, reconnected })
 }
 
 /// Joins, and then does all there is to do until it is told to stop.
 async fn run(
     options: Arc<Stream>,
-    known: Option<LogId>,
-    next_seq: Seq,
+    store: Store,
     arrivals: Sender<Arrival>,
     mut to_offer: mpsc::Receiver<Offer>,
+    doubt: Arc<Notify>,
     tell: Sender<Result<Joined, Error>>,
 ) {
     let line = match connect(&options, arrivals).await {
         Ok(line) => line,
         Err(error) => return drop(tell.send(Err(error))),
     };
-    let place = loop {
-        match stream::join(&line, known, next_seq).await {
-            Ok(place) => break place,
+    let found = loop {
+        match stream::join(&line, &store).await {
+            Ok(found) => break found,
             Err(unfit @ (Error::Unfit { .. } | Error::File(..) | Error::Thread(_))) => {
                 // Who waits is told; later on, whoever commits.
                 let why = unfit.to_string();
@@ -311,8 +329,8 @@ async fn run(
         }
     };
     line.tell(Arrival::Trouble(None)).await;
-    line.tell(Arrival::Joined { at: place.at, end: place.end }).await;
-    let _ = tell.try_send(Ok(Joined { id: place.id, has_begun: place.end > 0 }));
+    line.tell(Arrival::Joined { from: store.from, end: found.end }).await;
+    let _ = tell.try_send(Ok(Joined { id: found.id, has_begun: found.end > 0 }));
     let offering = async {
         let mut last: Option<tokio::task::JoinHandle<()>> = None;
         while let Some(offer) = to_offer.recv().await {
@@ -323,5 +341,5 @@ async fn run(
             last = Some(tokio::spawn(offer::make(line.clone(), offer)));
         }
     };
-    tokio::join!(offering, follow::run(&line, place.at), watch::run(&line));
+    tokio::join!(offering, follow::run(&line, store.from), watch::run(&line, &doubt));
 }

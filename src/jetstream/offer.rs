@@ -15,43 +15,35 @@ use crate::store::{OFFER_WAIT_MAX, Offer, Position, Reply};
 pub async fn make(line: Line, offer: Offer) {
     let until = Instant::now() + OFFER_WAIT_MAX;
     let max_payload = line.context.client().server_info().max_payload;
-    let mut at = offer.behind;
+    let (mut last, mut is_next) = (offer.behind, true);
     for (headers, body) in message::parts(&offer, max_payload) {
-        let headers = message::behind(headers, &line.options.name, at);
-        match publish(&line, headers, body, at, until).await {
-            Reply::Accepted(stored) => at = stored,
-            reply => {
-                if matches!(reply, Reply::Doubtful(_)) {
-                    line.doubt.notify_one();
-                }
-                return drop(offer.reply.try_send(reply));
+        match publish(&line, headers, body, until).await {
+            Ok(at) => {
+                is_next &= at == last + 1;
+                last = at;
             }
+            Err(why) => return drop(offer.reply.try_send(Reply::Doubtful(why))),
         }
     }
-    let _ = offer.reply.try_send(Reply::Accepted(at));
+    let reply = if is_next { Reply::Next(last) } else { Reply::Kept(last) };
+    let _ = offer.reply.try_send(reply);
 }
 
-/// Publishes one message until it is known whether it has its place.
+/// Publishes a message until it is acknowledged; where it is stored, at last.
 async fn publish(
     line: &Line,
     headers: HeaderMap,
     body: Bytes,
-    behind: Position,
     until: Instant,
-) -> Reply {
+) -> Result<Position, String> {
     loop {
         let message = PublishMessage::build().payload(body.clone()).headers(headers.clone());
         let why = match send(line, message).await {
-            Ok(at) if at == behind + 1 => return Reply::Accepted(at),
-            // It can't be stored elsewhere; who sees the log's groups finds out.
-            Ok(at) => format!("it was said to be stored at {at} instead of {}", behind + 1),
-            Err(error) => match overtaken(&error) {
-                Some(last) => return Reply::Overtaken(last),
-                None => explain(&error),
-            },
+            Ok(at) => return Ok(at),
+            Err(error) => explain(&error),
         };
         if Instant::now() + AGAIN > until {
-            return Reply::Doubtful(format!("the NATS servers did not take it: {why}"));
+            return Err(format!("the NATS servers did not take it: {why}"));
         }
         log::debug!("NATS took nothing: {why}");
         sleep(AGAIN).await;
@@ -68,17 +60,6 @@ pub async fn send(line: &Line, message: PublishMessage) -> Result<Position, Publ
         Ok(stored) => Ok(stored?.sequence),
         Err(_) => Err(PublishError::new(PublishErrorKind::TimedOut)),
     }
-}
-
-/// How far the log reaches, if that is why a message was refused.
-fn overtaken(error: &PublishError) -> Option<Position> {
-    if error.kind() != PublishErrorKind::WrongLastSequence {
-        return None;
-    }
-    // "wrong last sequence: 17 (code 400, …": the number is nowhere else. Without, what comes will tell.
-    let text = error.source().map(ToString::to_string).unwrap_or_default();
-    let number = text.split("sequence: ").nth(1).and_then(|rest| rest.split_whitespace().next());
-    Some(number.and_then(|number| number.parse().ok()).unwrap_or_default())
 }
 
 /// What went wrong, with what lies behind it.

@@ -1,15 +1,20 @@
 //! The stream itself: its name and settings, and where in it a store's end lies.
 
+use std::time::Duration;
+
+use async_nats::datetime::DateTime;
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
-use async_nats::jetstream::stream::{Config, Info, RetentionPolicy, StorageType, Stream};
-use async_nats::jetstream::{self, ErrorCode};
+use async_nats::jetstream::stream::{
+    Config, Info, RawMessageErrorKind, RetentionPolicy, StorageType, Stream,
+};
 use tokio::time::sleep;
 
-use super::message::{Part, Read};
-use super::{AGAIN, Error, Line, id, message, offer};
+use super::message::Read;
+use super::{AGAIN, Error, Line, Store, id, message, offer};
 use crate::model::Seq;
-use crate::store::{LogId, Position};
+use crate::store::{LogId, Position, Stamp};
 
 /// Servers that keep it.
 const REPLICAS: usize = 3;
@@ -18,15 +23,30 @@ const REPLICAS: usize = 3;
 const DESCRIPTION: &str = "triggerly log ";
 
 /// What to do for a store that the stream has left behind.
-pub const PASSED_BY: &str = "what lies between is gone from the stream; take a backup of a server that follows it \
-                             (`triggerly backup`), and restore it into an empty directory";
+const PASSED_BY: &str = "what lies between is gone from the stream; take a backup of a server that follows it \
+                         (`triggerly backup`), and restore it into an empty directory";
 
-/// Where a store stands in its log.
-pub struct Place {
+/// What it means if a message isn't the one that it was.
+pub const REWRITTEN: &str = "it holds something else now than what this store has read from it: NATS has lost what it had acknowledged, as when all \
+     of its servers lose power at once; keep the store that has most (`triggerly stats`), move its log onto a new stream \
+     (`triggerly log move`), and restore a backup of it for the others";
+
+/// Before it is believed that the stream ends before what was read from it: who has just become its leader may lag.
+const LOST_AFTER: Duration = Duration::from_secs(5);
+
+/// Messages that are looked through for the first group of the stream.
+const LOOKED_THROUGH_MAX: u64 = 1_000;
+
+/// What a store is told that has joined.
+pub struct Found {
     pub id: LogId,
-    pub at: Position,
     /// How far the log reaches.
     pub end: Position,
+}
+
+/// When a message was stored.
+pub fn stamp(time: DateTime) -> Stamp {
+    i64::try_from(time.unix_timestamp_nanos()).unwrap_or_default()
 }
 
 /// Where the groups of a stream's log are published. The shard is part of it from the beginning.
@@ -34,9 +54,9 @@ pub fn subject(stream: &str) -> String {
     format!("triggerly.{stream}.0.log")
 }
 
-/// Finds a store's place in its log. The stream is made if there is none, for a store that belongs to no log yet.
-pub async fn join(line: &Line, known: Option<LogId>, next_seq: Seq) -> Result<Place, Error> {
-    let stream = match (get(line).await?, known) {
+/// Joins a store to its log. The stream is made if there is none, for a store that belongs to no log yet.
+pub async fn join(line: &Line, store: &Store) -> Result<Found, Error> {
+    let stream = match (get(line).await?, store.known) {
         (Some(stream), _) => stream,
         (None, None) => {
             let mut bytes = [0; 16];
@@ -49,13 +69,12 @@ pub async fn join(line: &Line, known: Option<LogId>, next_seq: Seq) -> Result<Pl
             ));
         }
     };
-    let info = stream.cached_info();
-    let (id, from) = identity(line, info)?;
-    if known.is_some_and(|known| known != id) {
+    let (id, begins) = identity(line, stream.cached_info())?;
+    if store.known.is_some_and(|known| known != id) {
         return Err(line.unfit("it holds another log than the one that this store belongs to"));
     }
-    let (at, end) = place(line, &stream, from, next_seq).await?;
-    Ok(Place { id, at, end })
+    let end = check_place(line, &stream, begins, store).await?;
+    Ok(Found { id, end })
 }
 
 /// Makes a stream for a log whose next record is `next_seq`.
@@ -74,34 +93,54 @@ pub async fn found(line: &Line, id: LogId, next_seq: Seq) -> Result<(), Error> {
 }
 
 /// Ends a log behind a store's last record.
-pub async fn leave(line: &Line, known: LogId, next_seq: Seq) -> Result<(), Error> {
-    let place = loop {
-        match join(line, Some(known), next_seq).await {
+pub async fn leave(line: &Line, store: &Store) -> Result<(), Error> {
+    let end = loop {
+        match join(line, store).await {
             Err(Error::Unreachable { .. }) => sleep(AGAIN).await,
-            result => break result?,
+            result => break result?.end,
         }
     };
-    if place.at < place.end {
-        return Err(line.unfit(
-            "its log reaches further than this store; serve it with --log until it has caught up, and try again",
-        ));
+    let further = || {
+        line.unfit("its log reaches further than this store; serve it with --log until it has caught up, and try again")
+    };
+    if reaches(line, store, end).await? {
+        return Err(further());
     }
-    let headers = message::behind(message::leaving(), &line.options.name, place.end);
-    let sent = offer::send(line, PublishMessage::build().headers(headers)).await;
-    sent.map(drop).map_err(|error| {
+    let message = PublishMessage::build().headers(message::leaving(store.next_seq));
+    let sent = offer::send(line, message).await;
+    let at = sent.map_err(|error| {
         line.unreachable(format!(
             "whether the log was ended isn't known ({}); try again",
             offer::explain(&error)
         ))
-    })
+    })?;
+    // Somebody may have been first: then it ended nothing.
+    if reaches(line, store, at - 1).await? { Err(further()) } else { Ok(()) }
 }
 
-/// The first and the last place that the stream has.
-pub async fn reach(line: &Line) -> Result<(Position, Position), Error> {
-    let stream = line.context.get_stream(&line.options.name).await;
-    let stream = stream.map_err(|error| line.unreachable(error))?;
-    let state = &stream.cached_info().state;
-    Ok((state.first_sequence, state.last_sequence))
+/// Whether there is a group up to a place that a store doesn't have.
+async fn reaches(line: &Line, store: &Store, end: Position) -> Result<bool, Error> {
+    for at in store.from.at + 1..=end {
+        match message_at(line, at).await?.map(|message| read(line, &message)).transpose()? {
+            Some(Read::Part(part))
+                if part.first_seq >= store.next_seq && part.number == part.of =>
+            {
+                return Ok(true);
+            }
+            Some(Read::Left(next_seq)) if next_seq == store.next_seq => {
+                return Err(line.unfit(
+                    "its log was moved off it already; if it was to this store, say --stream-is-lost",
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(false)
+}
+
+/// Whether the stream has no message at a place any more.
+pub async fn is_gone(line: &Line, at: Position) -> Result<bool, Error> {
+    message_at(line, at).await.map(|message| message.is_none())
 }
 
 /// As [`get`], and waits until somebody answers.
@@ -191,108 +230,64 @@ fn identity(line: &Line, info: &Info) -> Result<(LogId, Seq), Error> {
     parsed.ok_or_else(|| line.unfit("it was not made by triggerly; name another stream"))
 }
 
-/// Behind which message a store goes on that ends before `next_seq`, and how far there is something.
-async fn place(
+/// Whether a store can go on in its log; how far that reaches.
+async fn check_place(
     line: &Line,
     stream: &Stream,
-    from: Seq,
-    next_seq: Seq,
-) -> Result<(Position, Position), Error> {
-    let state = &stream.cached_info().state;
-    let (first, end) = (state.first_sequence.max(1), state.last_sequence);
+    begins: Seq,
+    store: &Store,
+) -> Result<Position, Error> {
+    let (next_seq, from) = (store.next_seq, store.from);
+    let mut state = stream.cached_info().state.clone();
+    if state.last_sequence < from.at {
+        sleep(LOST_AFTER).await;
+        state = stream.get_info().await.map_err(|error| line.unreachable(error))?.state;
+        if state.last_sequence < from.at {
+            return Err(line.unfit(REWRITTEN));
+        }
+    }
     let behind = |begins: Seq| {
         line.unfit(format!(
             "its log begins with record {begins} and this store ends before {next_seq}: {PASSED_BY}"
         ))
     };
-    if end < first {
-        // Nothing was ever stored, or nothing is left, which we never do.
-        return match (end, next_seq) {
-            (0, next) if next == from => Ok((0, 0)),
-            (0, next) if next < from => Err(behind(from)),
-            (0, _) => Err(ahead(line, from, next_seq)),
-            _ => Err(line.unfit(
-                "all of its messages were taken away, so that no store can find its place in it",
-            )),
-        };
+    let first = state.first_sequence.max(1);
+    if from.at == 0 && begins > next_seq {
+        return Err(behind(begins));
     }
-    // The first message that begins with what the store lacks. They begin with ever higher records.
-    let (mut low, mut high) = (first, end + 1);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        match part_from(line, stream, middle, high).await? {
-            Some((at, part)) if part.first_seq < next_seq => low = at + 1,
-            _ => high = middle,
-        }
+    if from.at == 0 && begins < next_seq && state.last_sequence == 0 {
+        return Err(
+            line.unfit("its log has fewer records than this store: they don't belong together")
+        );
     }
-    // Before it is the last one that the store has, if that is still there.
-    let before = last_part(line, stream, first, low).await?;
-    match before {
-        Some(part) if part.first_seq + part.count < next_seq => {
-            Err(ahead(line, part.first_seq + part.count, next_seq))
-        }
-        Some(_) => Ok((low - 1, end)),
-        None => {
-            let begins =
-                part_from(line, stream, low, end + 1).await?.map(|(_, part)| part.first_seq);
-            match begins.unwrap_or(from) {
-                begins if begins > next_seq => Err(behind(begins)),
-                begins if begins < next_seq => Err(ahead(line, begins, next_seq)),
-                _ => Ok((low - 1, end)),
+    if first > from.at + 1 {
+        // Something is gone that the store was not known to have. It may have it all the same.
+        for at in first..=state.last_sequence.min(first + LOOKED_THROUGH_MAX) {
+            let Some(message) = message_at(line, at).await? else { continue };
+            if let Read::Part(part) = read(line, &message)? {
+                if part.first_seq > next_seq {
+                    return Err(behind(part.first_seq));
+                }
+                break;
             }
         }
     }
+    Ok(state.last_sequence)
 }
 
-fn ahead(line: &Line, ends: Seq, next_seq: Seq) -> Error {
-    line.unfit(format!(
-        "its log ends before record {ends}, but this store before {next_seq}: it has records that the log has not, so \
-         they don't belong together; restore a backup of a server that follows it into an empty directory"
-    ))
-}
-
-/// The first message from a place on, and before another, that belongs to a group.
-async fn part_from(
-    line: &Line,
-    stream: &Stream,
-    from: Position,
-    before: Position,
-) -> Result<Option<(Position, Part)>, Error> {
-    for at in from..before {
-        if let Some(part) = part(line, stream, at).await? {
-            return Ok(Some((at, part)));
-        }
-    }
-    Ok(None)
-}
-
-/// The last message before a place that belongs to a group.
-async fn last_part(
-    line: &Line,
-    stream: &Stream,
-    first: Position,
-    before: Position,
-) -> Result<Option<Part>, Error> {
-    for at in (first..before).rev() {
-        if let Some(part) = part(line, stream, at).await? {
-            return Ok(Some(part));
-        }
-    }
-    Ok(None)
-}
-
-async fn part(line: &Line, stream: &Stream, at: Position) -> Result<Option<Part>, Error> {
-    let message: StreamMessage = match stream.get_raw_message(at).await {
-        Ok(message) => message,
+/// The message at a place, if it is there.
+async fn message_at(line: &Line, at: Position) -> Result<Option<StreamMessage>, Error> {
+    let stream = line.context.get_stream_no_info(&line.options.name).await;
+    let stream = stream.map_err(|error| line.unreachable(error))?;
+    match stream.get_raw_message(at).await {
+        Ok(message) => Ok(Some(message)),
         Err(error) => match error.kind() {
-            jetstream::stream::RawMessageErrorKind::NoMessageFound => return Ok(None),
-            _ => return Err(line.unreachable(error)),
+            RawMessageErrorKind::NoMessageFound => Ok(None),
+            _ => Err(line.unreachable(error)),
         },
-    };
-    match message::read(Some(&message.headers)) {
-        Ok(Read::Part(part)) => Ok(Some(part)),
-        Ok(Read::Void) => Ok(None),
-        Ok(Read::Left) => Err(line.unfit("its log was moved off it, to the store of one server")),
-        Err(why) => Err(line.unfit(why)),
     }
+}
+
+fn read(line: &Line, message: &StreamMessage) -> Result<Read, Error> {
+    message::read(Some(&message.headers)).map_err(|why| line.unfit(why))
 }

@@ -190,7 +190,7 @@ impl Store {
         let hot = self.tiers.hot();
         let (last_seq, view, mut entries) = {
             let _committing = self.committing();
-            (self.last_seq(), self.tiers.view(), manifest::erasure_entries(&hot.manifest)?)
+            (self.last_seq(), self.tiers.view(), manifest::committed_entries(&hot.manifest)?)
         };
         entries.extend(manifest::other_entries(&hot.manifest)?);
         let path = self.dir().join("backup.new");

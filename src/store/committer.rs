@@ -383,6 +383,7 @@ impl Committer {
             self.rest(bytes);
         }
         if self.store.failure().is_none() {
+            self.leave();
             self.store.high_water.note(self.store.last_seq());
             self.store.high_water.sync();
             self.store.space.leave();
@@ -433,6 +434,16 @@ impl Committer {
             applied.unwrap_or_else(|_| Err("applying what others added panicked".to_owned()));
         if let Err(why) = applied {
             self.store.end(&why);
+        }
+    }
+
+    /// Notes how far a shared log was followed, so that no more of it is read again than needs be.
+    fn leave(&mut self) {
+        let Some(following) = self.following.as_mut() else { return };
+        let noted = following.note(&self.store, Duration::ZERO);
+        let flushed = || self.flush.flush().map_err(|error| error.to_string());
+        if let Err(error) = noted.map_err(|error| error.to_string()).and_then(|()| flushed()) {
+            log::warn!("how far the shared log was followed can't be noted: {error}");
         }
     }
 
@@ -536,7 +547,7 @@ fn write_shared(
             group.iter().map(|one| take(&mut stage, &room, one.clone())).collect();
         let (records, bytes) = stage.taken();
         let batches = stage.batches();
-        match following.offer(&batches, until) {
+        match following.offer(&batches, until).map_err(end)? {
             Offered::Accepted => {}
             Offered::Overtaken => {
                 drop(stage);
@@ -544,13 +555,17 @@ fn write_shared(
                 continue;
             }
             Offered::Doubtful(why) => {
-                let refusal = Refusal::NoQuorum(why.into());
+                let why: Arc<str> = why.into();
+                // Who waits behind it had better not wait as long.
+                following.doubt(store, &why);
+                let refusal = Refusal::NoQuorum(why);
                 // Those that were refused anyway were so for a reason of their own.
                 return Ok(outcomes.into_iter().map(|it| it.and(Err(refusal.clone()))).collect());
             }
         }
         let _writing = store.pulse.begin();
         if let Some(appended) = stage.append_as(&batches).map_err(|error| error.to_string())? {
+            store.note_place(following.place()).map_err(|error| error.to_string())?;
             let began = Instant::now();
             flush.flush().map_err(|error| format!("flushing to disk failed: {error}"))?;
             store.figures.flushed(began.elapsed());

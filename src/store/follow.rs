@@ -13,7 +13,7 @@ use super::batch::EncodedBatch;
 use super::flush::Flush;
 use super::log::Log;
 use super::replay::Replay;
-use super::shared::{Arrival, Group, GroupId, Offer, Position, Reply, SharedLog};
+use super::shared::{Arrival, Group, GroupId, Offer, Place, Position, Reply, SharedLog, What};
 use super::space::Claim;
 use super::{Error, Store};
 use crate::model::Seq;
@@ -27,8 +27,17 @@ const APPLIED_BYTES_MAX: usize = 1024 * 1024;
 /// How often it is looked whether the disk has room again.
 const ROOM_EVERY: Duration = Duration::from_secs(1);
 
+/// How often it is noted how far the store has come: what lies behind that is read again when it is opened.
+const NOTED_EVERY: Duration = Duration::from_secs(1);
+
+/// Arrivals that are taken in at once.
+const TAKEN_MAX: usize = 16;
+
 /// There is nobody left to speak to the log.
 pub(super) const ENDED: &str = "what speaks to the shared log has ended";
+
+/// The log goes elsewhere.
+const LEFT: &str = "the log was moved off its stream, to the store of one server; start that one without --log nats://...";
 
 /// How a store stands to its shared log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,7 +82,7 @@ impl Store {
     }
 
     /// Puts the records of others behind those it has, durable and merged.
-    fn apply_groups(&self, groups: &[Group], flush: &dyn Flush) -> Result<(), Error> {
+    fn apply_groups(&self, groups: &[Group], to: Place, flush: &dyn Flush) -> Result<(), Error> {
         let batches: Vec<EncodedBatch> =
             groups.iter().flat_map(|group| group.batches.iter().cloned()).collect();
         let Some(last) = batches.last() else { return Ok(()) };
@@ -82,6 +91,8 @@ impl Store {
         let _writing = self.pulse.begin();
         let (tiers, hot) = (&self.tiers, self.tiers.hot());
         tiers.append(&batches)?;
+        // With the same flush, so that a store knows where it stands.
+        self.note_place(to)?;
         let began = Instant::now();
         flush.flush().map_err(|error| Error::sled("flush")(sled::Error::Io(error)))?;
         self.figures.flushed(began.elapsed());
@@ -107,7 +118,7 @@ impl Store {
 
 /// What became of a group that was offered.
 pub(super) enum Offered {
-    /// It has its place.
+    /// It counts.
     Accepted,
     /// It is to be put together anew, behind what came first.
     Overtaken,
@@ -118,12 +129,15 @@ pub(super) enum Offered {
 /// What the committer knows of the shared log.
 pub(super) struct Following {
     log: Box<dyn SharedLog>,
-    /// What came while something else was waited for.
+    /// What came and isn't applied yet.
     backlog: VecDeque<Arrival>,
-    /// The place of the last group that is applied.
+    /// The last place whose group the store has, or knows to be void.
     at: Position,
     /// How far the log is known to reach.
     end: Position,
+    /// The last place that was seen of those up to `at`.
+    seen: Place,
+    noted: (Place, Instant),
     joined: bool,
     trouble: Option<Arc<str>>,
     /// What offers of this process begin with, and how many there were.
@@ -143,6 +157,8 @@ impl Following {
             backlog: VecDeque::new(),
             at: 0,
             end: 0,
+            seen: Place::default(),
+            noted: (Place::default(), Instant::now()),
             joined: false,
             trouble: None,
             process,
@@ -172,6 +188,13 @@ impl Following {
         (left > 0).then(|| format!("this server is {left} groups of records behind").into())
     }
 
+    /// Nothing more is offered, until the log is heard to take groups again.
+    pub fn doubt(&mut self, store: &Store, why: &Arc<str>) {
+        self.trouble = Some(Arc::clone(why));
+        self.show(store);
+        self.log.probe();
+    }
+
     /// Says how it stands.
     fn show(&self, store: &Store) {
         store.membership.set(match &self.trouble {
@@ -188,73 +211,90 @@ impl Following {
     /// Why it can't go on: it ended, or the store failed.
     pub fn apply(&mut self, store: &Store, flush: &dyn Flush) -> Result<(), String> {
         loop {
-            self.backlog.extend(self.log.arrivals().try_iter().take(16));
+            self.backlog.extend(self.log.arrivals().try_iter().take(TAKEN_MAX));
             let Some(arrival) = self.backlog.pop_front() else { break };
             match arrival {
-                Arrival::Joined { at, end } => {
-                    (self.at, self.end, self.joined) = (at, self.end.max(end), true);
+                Arrival::Joined { from, end } => {
+                    (self.at, self.seen, self.joined) = (from.at, from, true);
+                    self.end = self.end.max(end);
                 }
                 Arrival::Trouble(why) => self.trouble = why.map(Arc::from),
                 Arrival::Ended(why) => return Err(why),
-                Arrival::Group { at, first_seq, group } => {
-                    if self.comes_next(store, at, first_seq, &group)? {
-                        self.apply_from(store, flush, at, group)?;
+                Arrival::Next { place, what } => {
+                    let next_seq = store.tiers.next_seq();
+                    match what {
+                        What::Group { first_seq, group } if place.at > self.at => {
+                            if counts(first_seq, next_seq)? {
+                                self.apply_from(store, flush, place, group)?;
+                            }
+                        }
+                        What::Left { next_seq: left } if place.at > self.at && left == next_seq => {
+                            return Err(LEFT.to_owned());
+                        }
+                        _ => {}
                     }
+                    self.passed(place);
                 }
             }
             self.show(store);
         }
-        Ok(())
+        self.note(store, NOTED_EVERY).map_err(|error| error.to_string())
     }
 
-    /// Whether a group has records that the store doesn't.
-    fn comes_next(
-        &mut self,
-        store: &Store,
-        at: Position,
-        first_seq: Seq,
-        group: &Group,
-    ) -> Result<bool, String> {
-        let next_seq = store.tiers.next_seq();
-        if at <= self.at || group.batches.is_empty() {
-            self.at = self.at.max(at);
-            return Ok(false);
-        }
-        if first_seq == next_seq {
-            return Ok(true);
-        }
-        Err(format!(
-            "the shared log goes on with record {first_seq}, but this store ends before {next_seq}: they \
-             don't belong together; restore a backup of a server that follows it into an empty directory"
-        ))
+    /// Everything up to a place is applied, or void.
+    fn passed(&mut self, place: Place) {
+        self.at = self.at.max(place.at);
+        self.seen = place;
     }
 
-    /// Applies a group, and those that have come behind it.
+    /// Notes how far the store has come, if that is some time ago. All of it was flushed before.
+    ///
+    /// # Errors
+    /// If that can't be written.
+    pub fn note(&mut self, store: &Store, every: Duration) -> Result<(), Error> {
+        // What a group of one's own was stamped with is seen when it comes.
+        let is_known = self.seen.at == self.at && self.seen != self.noted.0;
+        if !is_known || self.noted.1.elapsed() < every {
+            return Ok(());
+        }
+        self.noted = (self.seen, Instant::now());
+        store.note_place(self.seen)
+    }
+
+    /// Applies a group that counts, and those that have come behind it.
     fn apply_from(
         &mut self,
         store: &Store,
         flush: &dyn Flush,
-        at: Position,
+        place: Place,
         first: Group,
     ) -> Result<(), String> {
-        let (mut last, mut bytes) = (at, first.bytes());
+        let (mut last, mut bytes) = (place, first.bytes());
         let mut next_seq = store.tiers.next_seq() + first.count();
         let mut groups = vec![first];
-        while let Some(Arrival::Group { at, first_seq, group }) = self.backlog.front() {
+        while let Some(Arrival::Next { what: What::Group { first_seq, group }, .. }) =
+            self.backlog.front()
+        {
             bytes += group.bytes();
-            // What is odd is looked at by itself.
-            if bytes > APPLIED_BYTES_MAX || *first_seq != next_seq || *at <= last {
+            let counted = *first_seq == next_seq;
+            // What can't be is looked at by itself.
+            if bytes > APPLIED_BYTES_MAX || *first_seq > next_seq {
                 break;
             }
-            (last, next_seq) = (*at, next_seq + group.count());
-            if let Some(Arrival::Group { group, .. }) = self.backlog.pop_front() {
-                groups.push(group);
+            if let Some(Arrival::Next { place, what: What::Group { group, .. } }) =
+                self.backlog.pop_front()
+            {
+                last = place;
+                if counted {
+                    next_seq += group.count();
+                    groups.push(group);
+                }
             }
         }
         self.wait_for_room(store, bytes);
-        store.apply_groups(&groups, flush).map_err(|error| error.to_string())?;
-        self.at = last;
-        self.log.applied(last, store.last_seq());
+        store.apply_groups(&groups, last, flush).map_err(|error| error.to_string())?;
+        self.passed(last);
+        self.log.applied(self.at, store.last_seq());
         Ok(())
     }
 
@@ -266,31 +306,33 @@ impl Following {
         }
     }
 
-    /// Offers a group, and waits for what becomes of it, until then.
-    pub fn offer(&mut self, batches: &[EncodedBatch], until: Instant) -> Offered {
-        let Some(first) = batches.first() else { return Offered::Accepted };
+    /// Offers a group that was put together behind all that is applied, and waits for what becomes of it, until then.
+    ///
+    /// # Errors
+    /// As [`Following::apply`].
+    pub fn offer(&mut self, batches: &[EncodedBatch], until: Instant) -> Result<Offered, String> {
+        let Some(first) = batches.first() else { return Ok(Offered::Accepted) };
         self.offers += 1;
         let mut id = [0; 16];
         id[..8].copy_from_slice(&self.process);
         id[8..].copy_from_slice(&self.offers.to_be_bytes());
-        let id = GroupId(id);
+        let (id, next_seq) = (GroupId(id), first.first_seq());
         let group = Group { id, batches: batches.to_vec() };
-        let (reply, replied) = bounded(1);
-        self.log.offer(Offer { behind: self.at, first_seq: first.first_seq(), group, reply });
-        let (until, mut replied) = (crossbeam_channel::at(until), replied);
-        let ended = || Offered::Doubtful(ENDED.to_owned());
+        let (reply, mut replied) = bounded(1);
+        self.log.offer(Offer { behind: self.at, first_seq: next_seq, group, reply });
+        let until = crossbeam_channel::at(until);
+        let ended = || Ok(Offered::Doubtful(ENDED.to_owned()));
         loop {
             select! {
                 recv(replied) -> reply => match reply {
-                    Ok(Reply::Accepted(at)) => {
+                    Ok(Reply::Next(at)) => {
                         self.at = at;
-                        return Offered::Accepted;
+                        return Ok(Offered::Accepted);
                     }
-                    // It may have been overtaken by itself, where an answer was lost: who was first is seen soon.
-                    Ok(Reply::Overtaken(end)) => {
-                        (self.end, replied) = (self.end.max(end), never());
+                    Ok(Reply::Kept(at)) => {
+                        (self.end, replied) = (self.end.max(at), never());
                     }
-                    Ok(Reply::Doubtful(why)) => return Offered::Doubtful(why),
+                    Ok(Reply::Doubtful(why)) => return Ok(Offered::Doubtful(why)),
                     Err(_) => return ended(),
                 },
                 recv(self.log.arrivals()) -> arrival => match arrival {
@@ -298,33 +340,45 @@ impl Following {
                     Err(_) => return ended(),
                 },
                 recv(until) -> _ => {
-                    return Offered::Doubtful("the log did not answer in time".to_owned());
+                    return Ok(Offered::Doubtful("the log did not answer in time".to_owned()));
                 }
             }
-            if let Some(outcome) = self.seen(id) {
-                return outcome;
+            if let Some(outcome) = self.outcome(id, next_seq)? {
+                return Ok(outcome);
             }
         }
     }
 
-    /// A group of one's own that had its place is on disk.
+    /// Where the group of one's own is that counts.
+    pub fn place(&self) -> Place {
+        Place { at: self.at, stamp: 0 }
+    }
+
+    /// A group of one's own that counts is on disk.
     pub fn written(&self, last_seq: Seq) {
         self.log.applied(self.at, last_seq);
     }
 
-    /// Whether the place that a group was offered for is seen to be taken: by it, or by another.
-    fn seen(&mut self, id: GroupId) -> Option<Offered> {
-        let (at, found) = self.backlog.iter().find_map(|arrival| match arrival {
-            // The rest of its own may come yet.
-            Arrival::Group { group, .. } if group.id == id && group.batches.is_empty() => None,
-            Arrival::Group { at, group, .. } if *at > self.at => Some((*at, group.id)),
-            _ => None,
-        })?;
-        if found != id {
-            return Some(Offered::Overtaken);
+    /// Whether it is seen which group counts: the one that was offered, or another.
+    fn outcome(&mut self, id: GroupId, next_seq: Seq) -> Result<Option<Offered>, String> {
+        for arrival in &self.backlog {
+            let Arrival::Next { place, what } = arrival else { continue };
+            let (first_seq, found) = match what {
+                What::Group { first_seq, group } => (*first_seq, Some(group.id)),
+                What::Left { next_seq } => (*next_seq, None),
+                What::Nothing => continue,
+            };
+            if place.at <= self.at || !counts(first_seq, next_seq)? {
+                continue;
+            }
+            if found != Some(id) {
+                return Ok(Some(Offered::Overtaken));
+            }
+            // Whatever came before it is void.
+            self.at = place.at;
+            return Ok(Some(Offered::Accepted));
         }
-        self.at = at;
-        Some(Offered::Accepted)
+        Ok(None)
     }
 
     /// Applies what comes until the store has all that the log is known to hold.
@@ -349,4 +403,19 @@ impl Following {
             }
         }
     }
+}
+
+/// Whether a group counts where `next_seq` is next.
+///
+/// # Errors
+/// If no group could begin there: what comes before it is missing.
+fn counts(first_seq: Seq, next_seq: Seq) -> Result<bool, String> {
+    if first_seq > next_seq {
+        return Err(format!(
+            "the shared log goes on with record {first_seq}, but this store ends before {next_seq}: what lies between is \
+             gone from the log; take a backup of a server that follows it (`triggerly backup`), and restore it into an empty \
+             directory"
+        ));
+    }
+    Ok(first_seq == next_seq)
 }

@@ -9,6 +9,7 @@
 //! "h" + first position (8)   -> holes: positions whose records were taken out
 //! "e" + seq (8)              -> an erasure that isn't done at rest yet: a batch of one
 //! "l"                        -> which log it shares with others (see `shared`); none while it is its own
+//! "p"                        -> a place of that log up to which all is here
 //! ```
 //! Values have a format and a checksum in front ([`super::codec`]); batches have their own.
 
@@ -27,7 +28,7 @@ use super::codec::{Malformed, open_as, put_date, put_str, put_u64, seal_as};
 use super::holes::Holes;
 use super::index;
 use super::segment::Summary;
-use super::shared::{Belonging, LogId};
+use super::shared::{Belonging, LogId, Place};
 use crate::model::erasure::Scope;
 use crate::model::{AccountId, Change, Erasures, Record, Seq};
 
@@ -40,6 +41,7 @@ const CONTROL: u8 = b'k';
 const HOLES: u8 = b'h';
 const ERASURE: u8 = b'e';
 const BELONGING: &[u8] = b"l";
+const PLACE: &[u8] = b"p";
 
 /// How the names of indexes end.
 pub(super) const INDEX_EXTENSION: &str = "index";
@@ -375,20 +377,47 @@ pub(super) fn belong(tree: &Tree, to: Option<&Belonging>) -> Result<(), Error> {
                 put_str(out, name);
             }),
         ),
-        None => tree.remove(BELONGING),
+        None => tree.remove(PLACE).and_then(|_| tree.remove(BELONGING)),
     };
     written.map(drop).map_err(Error::sled("write the manifest"))
 }
 
-/// The entries of erasures that aren't done at rest yet, as they lie.
-pub(super) fn erasure_entries(tree: &Tree) -> Result<Vec<Entry>, Error> {
-    entries(tree, |kind| kind == ERASURE)
+/// Up to which place of the shared log all is here.
+pub(super) fn place(tree: &Tree) -> Result<Place, Error> {
+    let Some(value) = tree.get(PLACE).map_err(Error::sled("read the manifest"))? else {
+        return Ok(Place::default());
+    };
+    let decode = || {
+        let mut input = open_as(FORMAT, PLACE, &value)?;
+        let (at, stamp) = (input.u64()?, i64::from_le_bytes(input.array()?));
+        input.end()?;
+        Ok(Place { at, stamp })
+    };
+    decode().map_err(|error| damaged(PLACE, error))
+}
+
+pub(super) fn note_place(tree: &Tree, place: Place) -> Result<(), Error> {
+    let value = seal_as(FORMAT, PLACE, |out| {
+        put_u64(out, place.at);
+        out.extend_from_slice(&place.stamp.to_le_bytes());
+    });
+    tree.insert(PLACE, value).map(drop).map_err(Error::sled("write the manifest"))
+}
+
+/// The entries that go with the last record, as they lie: erasures that aren't done at rest yet, and the place in a shared
+/// log. Whoever keeps others from committing gets those of one state.
+pub(super) fn committed_entries(tree: &Tree) -> Result<Vec<Entry>, Error> {
+    entries(tree, is_committed)
 }
 
 /// All other entries but those of indexes, as they lie. Whoever keeps others from compacting gets those of
 /// one state.
 pub(super) fn other_entries(tree: &Tree) -> Result<Vec<Entry>, Error> {
-    entries(tree, |kind| kind != ERASURE && kind != INDEX)
+    entries(tree, |kind| !is_committed(kind) && kind != INDEX)
+}
+
+fn is_committed(kind: u8) -> bool {
+    kind == ERASURE || PLACE == [kind]
 }
 
 fn entries(tree: &Tree, wanted: impl Fn(u8) -> bool) -> Result<Vec<Entry>, Error> {

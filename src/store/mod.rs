@@ -126,7 +126,10 @@ pub use newest::NEWEST_BYTES_MAX;
 pub use outcome::{Outcome, Receipt, Refusal};
 pub use reader::Sizes;
 pub use scan::{Columns, Piece, Scan};
-pub use shared::{Arrival, Belonging, Group, GroupId, LogId, Offer, Position, Reply, SharedLog};
+pub use shared::{
+    Arrival, Belonging, Group, GroupId, LogId, Offer, Place, Position, Reply, SharedLog, Stamp,
+    What,
+};
 pub use space::{BALLAST_BYTES, Size, Space};
 pub use state::UserText;
 pub use stop::Stop;

@@ -1,15 +1,19 @@
 //! A log that several servers share: where it is decided which group of records comes next.
 //!
-//! Each server has all of the log in its own store, as one machine alone would; what they share is the order. Whoever
-//! wants to add a group offers it for the place behind the last one he has applied. If somebody else has that place
-//! already, he applies what is there and asks anew, so that what he checked (a name that is free, a key that didn't come
-//! before) holds for the place that he gets, and `seq` is the same everywhere.
+//! Each server has all of the log in its own store, as one machine alone would; what they share is a sequence of groups,
+//! each offered by one of them. All see the same sequence, and read it by one rule: **a group counts if its first `seq` is
+//! the next one when it comes; any other is void**. Whoever offers a group has put it together behind all that he knew of.
+//! If somebody else was first, the group is void for everybody, and he puts it together anew behind that. So what was
+//! checked (a name that is free, a key that didn't come before) holds where the group counts, and `seq` is the same
+//! everywhere.
 //!
 //! # Why nothing is lost or there twice
-//! A group is offered for one place alone, and that place is given away once. So an offer whose answer was lost may be
-//! made again; and if it is left at that, the next group that is seen at that place says what became of it: it is that
-//! one, or it will never be there. Nobody has to remember an offer in doubt: what was stored arrives like the groups
-//! of others.
+//! An offer whose answer was lost may be made again as it is: of its copies the first one counts, or none, since behind it
+//! another `seq` is next. An offer that is given up, in doubt, needs no remembering: if a copy of it comes after all, it
+//! counts if nothing else came first, and is seen like the groups of others.
+//!
+//! The engine is asked for no more than a sequence that is the same for all and doesn't lose what it acknowledged. It is
+//! not asked to refuse anything.
 //!
 //! Knows groups and places; must not know which engine keeps them.
 
@@ -21,8 +25,20 @@ use super::{Error, Store, manifest};
 use crate::model::Seq;
 
 /// A place in the shared log, as its engine counts them; 0 is before the first. It is not a `seq`: a group has one,
-/// or a few, however many records it holds.
+/// or a few, however many records it holds, and those that are void have places too.
 pub type Position = u64;
+
+/// When the engine stored what is at a place, in nanoseconds since 1970: whether what is there now is what was there.
+pub type Stamp = i64;
+
+/// A place, and what is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Where.
+    pub at: Position,
+    /// What; 0 where that isn't known, and for the place before the first.
+    pub stamp: Stamp,
+}
 
 /// Tells offers apart, also those of several servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,14 +62,13 @@ pub struct Belonging {
 pub struct Group {
     /// Which offer it was.
     pub id: GroupId,
-    /// They follow on each other. There are none where a place is taken by less than a whole group: somebody only wanted to
-    /// know whether the log takes any, or the rest is missing.
+    /// They follow on each other.
     pub batches: Vec<EncodedBatch>,
 }
 
 /// A group that is to be added.
 pub struct Offer {
-    /// Behind which place, and no other.
+    /// Behind which place it was put together.
     pub behind: Position,
     /// The `seq` of its first record.
     pub first_seq: Seq,
@@ -66,10 +81,10 @@ pub struct Offer {
 /// What became of an offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// It is kept, at this place, by as many as it takes never to lose it.
-    Accepted(Position),
-    /// Another group has the place. The log is known to reach so far.
-    Overtaken(Position),
+    /// It is kept by as many as it takes never to lose it, right behind the place it was put together for: it counts.
+    Next(Position),
+    /// It is kept, but something came before it: who sees what, sees whether it counts.
+    Kept(Position),
     /// Nobody knows within bounds, and why. It may arrive yet.
     Doubtful(String),
 }
@@ -79,24 +94,41 @@ pub enum Reply {
 pub enum Arrival {
     /// The store's place in it was found; behind that it reaches at least to `end`.
     Joined {
-        /// Where the store stands.
-        at: Position,
+        /// From where on it is read.
+        from: Place,
         /// How far the log reaches.
         end: Position,
     },
-    /// The next group. They come in order, one's own among them.
-    Group {
-        /// Its place.
-        at: Position,
-        /// The `seq` of its first record.
-        first_seq: Seq,
-        /// What it holds.
-        group: Group,
+    /// What is at the next place. They come in order, one's own among them.
+    Next {
+        /// Which place.
+        place: Place,
+        /// What is there; nothing, if it is no group, or not all of one.
+        what: What,
     },
     /// Nothing can be added for now, and why; or it can again.
     Trouble(Option<String>),
     /// It can't be followed any further, and why.
     Ended(String),
+}
+
+/// What is at a place.
+#[derive(Debug)]
+pub enum What {
+    /// Nothing that counts, for whoever reads it.
+    Nothing,
+    /// A group, whole.
+    Group {
+        /// The `seq` of its first record.
+        first_seq: Seq,
+        /// What it holds.
+        group: Group,
+    },
+    /// The log goes elsewhere from here, if this is the next `seq`.
+    Left {
+        /// Which.
+        next_seq: Seq,
+    },
 }
 
 /// The engine behind a shared log, as the one who commits sees it.
@@ -107,7 +139,10 @@ pub trait SharedLog: Send {
     /// Offers a group; never waits.
     fn offer(&self, offer: Offer);
 
-    /// The store has everything up to there on its own disk.
+    /// Finds out whether groups are taken; says so by [`Arrival::Trouble`] when they are, and meanwhile why not.
+    fn probe(&self);
+
+    /// The store has everything up to there in its own log.
     fn applied(&self, at: Position, last_seq: Seq);
 }
 
@@ -185,5 +220,18 @@ impl Store {
         let hot = self.tiers.hot();
         manifest::belong(&hot.manifest, to)?;
         hot.flush().map_err(Error::io("sync", hot.path()))
+    }
+
+    /// A place in its shared log up to which it certainly has everything.
+    ///
+    /// # Errors
+    /// [`Error`] if that can't be read.
+    pub fn place(&self) -> Result<Place, Error> {
+        manifest::place(&self.tiers.hot().manifest)
+    }
+
+    /// Notes how far it has everything. It is on disk with the next flush.
+    pub(super) fn note_place(&self, place: Place) -> Result<(), Error> {
+        manifest::note_place(&self.tiers.hot().manifest, place)
     }
 }

@@ -1,6 +1,7 @@
 //! Stores that share a log, in one process: the log is a list that all see, whose answers get lost at random.
 
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::Duration;
 
@@ -9,7 +10,9 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use super::*;
 use crate::model::erasure::Digest;
 use crate::store::state::is_mark;
-use crate::store::{Arrival, Belonging, Group, GroupId, LogId, Offer, Position, Reply, SharedLog};
+use crate::store::{
+    Arrival, Belonging, Group, GroupId, LogId, Offer, Place, Position, Reply, SharedLog, What,
+};
 
 /// What all members of a log see.
 #[derive(Default)]
@@ -22,28 +25,28 @@ struct Log {
 
 #[derive(Default)]
 struct Stored {
-    groups: Vec<(Seq, Group)>,
+    /// Nothing is a message without a group.
+    groups: Vec<Option<(Seq, Group)>>,
     members: Vec<Sender<Arrival>>,
 }
 
+fn next(at: Position, group: Option<(Seq, Group)>) -> Arrival {
+    let what = match group {
+        Some((first_seq, group)) => What::Group { first_seq, group },
+        None => What::Nothing,
+    };
+    Arrival::Next { place: Place { at, stamp: at as i64 }, what }
+}
+
 impl Stored {
-    /// Stores a group if its place is free; the place of the last one.
-    fn add(
-        &mut self,
-        behind: Position,
-        first_seq: Seq,
-        group: Group,
-    ) -> Result<Position, Position> {
-        let last = self.groups.len() as Position;
-        if behind != last {
-            return Err(last);
-        }
-        self.groups.push((first_seq, group.clone()));
+    /// Stores a group; its place.
+    fn add(&mut self, group: Option<(Seq, Group)>) -> Position {
+        self.groups.push(group.clone());
+        let at = self.groups.len() as Position;
         for member in &self.members {
-            let group = group.clone();
-            let _ = member.send(Arrival::Group { at: last + 1, first_seq, group });
+            let _ = member.send(next(at, group.clone()));
         }
-        Ok(last + 1)
+        at
     }
 }
 
@@ -58,10 +61,9 @@ impl Log {
         let (tell, arrivals) = unbounded();
         let mut stored = self.stored.lock().unwrap();
         let end = stored.groups.len() as Position;
-        tell.send(Arrival::Joined { at: 0, end }).unwrap();
-        for (index, (first_seq, group)) in stored.groups.iter().enumerate() {
-            let (at, group) = (index as Position + 1, group.clone());
-            tell.send(Arrival::Group { at, first_seq: *first_seq, group }).unwrap();
+        tell.send(Arrival::Joined { from: Place::default(), end }).unwrap();
+        for (index, group) in stored.groups.iter().enumerate() {
+            tell.send(next(index as Position + 1, group.clone())).unwrap();
         }
         stored.members.push(tell);
         Box::new(Member { log: Arc::clone(self), arrivals })
@@ -78,31 +80,36 @@ impl SharedLog for Member {
         let turn = self.log.offers.fetch_add(1, SeqCst);
         let fault = if self.log.faults { turn % 11 } else { 0 };
         let mut stored = self.log.stored.lock().unwrap();
-        let told = match fault {
+        let offered = Some((first_seq, group));
+        let at = match fault {
             // Somebody looks whether anything is stored at all.
             1 => {
-                let end = stored.groups.len() as Position;
-                let _ = stored.add(end, 0, Group { id: GroupId([0; 16]), batches: Vec::new() });
-                stored.add(behind, first_seq, group)
+                stored.add(None);
+                stored.add(offered)
             }
             // Lost on the way there.
             3 => return drop(reply.send(Reply::Doubtful("lost".to_owned()))),
             // Stored, and nobody says so in time.
             5 => {
-                let _ = stored.add(behind, first_seq, group);
+                stored.add(offered);
                 return drop(reply.send(Reply::Doubtful("late".to_owned())));
             }
-            // Stored, sent again, and refused then.
+            // Stored, and sent again.
             7 => {
-                let _ = stored.add(behind, first_seq, group.clone());
-                stored.add(behind, first_seq, group)
+                stored.add(offered.clone());
+                stored.add(offered)
             }
-            _ => stored.add(behind, first_seq, group),
+            _ => stored.add(offered),
         };
-        let _ = reply.send(match told {
-            Ok(at) => Reply::Accepted(at),
-            Err(end) => Reply::Overtaken(end),
-        });
+        let is_next = at == behind + 1;
+        let _ = reply.send(if is_next { Reply::Next(at) } else { Reply::Kept(at) });
+    }
+
+    fn probe(&self) {
+        let stored = self.log.stored.lock().unwrap();
+        for member in &stored.members {
+            let _ = member.send(Arrival::Trouble(None));
+        }
     }
 
     fn applied(&self, _: Position, _: Seq) {}
@@ -241,7 +248,7 @@ fn a_store_ends_that_the_log_does_not_go_on_from() {
         id: GroupId([9; 16]),
         batches: vec![EncodedBatch::of(7, [event("e").encoded.as_slice()].into_iter())],
     };
-    log.stored.lock().unwrap().add(1, 7, group).unwrap();
+    log.stored.lock().unwrap().add(Some((7, group)));
     let (tell, told) = unbounded();
     server.store.on_fatal(move |why| tell.send(why.to_owned()).unwrap());
     let why = told.recv_timeout(Duration::from_secs(10)).unwrap();
