@@ -19,6 +19,7 @@ use crate::clock;
 use crate::commands::{self, Context, Failure, Imports};
 use crate::config::Config;
 use crate::config::stream::Stream;
+use crate::context::Salts;
 use crate::control;
 use crate::door::Door;
 use crate::front::Front;
@@ -174,8 +175,8 @@ impl App {
         let directory = lock(&config.data)?;
         let server = Server::bind(config.listen)?;
         let store = Arc::new(Store::open_in(directory)?);
-        let (shared, has_begun) = share(&store, config.stream.as_ref())?;
-        let mut opened = Opened::with(store, shared)?;
+        let Shared { log, has_begun, salts } = share(&store, config.stream.as_ref())?;
+        let mut opened = Opened::with(store, log)?;
         let listening = http::reachable(server.local_addr()).to_string();
         opened.whereabouts = Whereabouts {
             public_url: config.public_url.clone(),
@@ -204,7 +205,7 @@ impl App {
         let jobs = Arc::new(Jobs::start().map_err(Error::Thread)?);
         let exports = Arc::new(Jobs::start_exports().map_err(Error::Thread)?);
         let stopping = Arc::new(AtomicBool::new(false));
-        let door = Arc::new(Door::new(config.trust_proxy.clone(), config.rate));
+        let door = Arc::new(Door::new(config.trust_proxy.clone(), config.rate, salts));
         let desk = Desk { jobs: Arc::clone(&jobs), stopping: Arc::clone(&stopping) };
         let waiting = Arc::new(Waiting::start(&opened.store).map_err(Error::Thread)?);
         let figures = Arc::new(Figures::default());
@@ -357,8 +358,14 @@ fn transport_limits(config: &Config) -> Limits {
     }
 }
 
-/// A shared log, and whether it holds something.
-type Shared = (Option<Box<dyn SharedLog>>, bool);
+/// What a server has in common with others.
+#[derive(Default)]
+struct Shared {
+    log: Option<Box<dyn SharedLog>>,
+    /// Whether the log holds something.
+    has_begun: bool,
+    salts: Arc<Salts>,
+}
 
 /// Joins a store to the log that it shares with others, if that is what is asked for.
 #[cfg(feature = "jetstream")]
@@ -376,7 +383,8 @@ fn share(store: &Store, stream: Option<&Stream>) -> Result<Shared, Error> {
         store.belong(Some(&Belonging { id: joined.id, name: stream.name.clone() }))?;
     }
     log::info!("the log is the stream {}", stream.name);
-    Ok((Some(Box::new(engine)), joined.has_begun))
+    let (has_begun, salts) = (joined.has_begun, engine.salts());
+    Ok(Shared { log: Some(Box::new(engine)), has_begun, salts })
 }
 
 #[cfg(not(feature = "jetstream"))]
@@ -391,7 +399,7 @@ fn share(store: &Store, stream: Option<&Stream>) -> Result<Shared, Error> {
 fn alone(belonging: Option<Belonging>) -> Result<Shared, Error> {
     match belonging {
         Some(Belonging { name, .. }) => Err(Error::Apart(name)),
-        None => Ok((None, false)),
+        None => Ok(Shared::default()),
     }
 }
 

@@ -2,9 +2,10 @@
 //! and what its browser says of itself. The address ends here.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::client::Proxies;
-use crate::context::{Contexts, Headers};
+use crate::context::{Contexts, Headers, Salts};
 use crate::http::limits::HEADER_LINES_MAX;
 use crate::http::{Fault, Request};
 use crate::ingest::{Code, Reject};
@@ -26,10 +27,10 @@ pub struct Door {
 }
 
 impl Door {
-    /// Believes these proxies, and takes calls so fast.
+    /// Believes these proxies, takes calls so fast, and tells visitors apart under these salts.
     #[must_use]
-    pub fn new(proxies: Proxies, rate: Limits) -> Door {
-        Door { proxies, rates: Rates::new(rate), contexts: Contexts::default() }
+    pub fn new(proxies: Proxies, rate: Limits, salts: Arc<Salts>) -> Door {
+        Door { proxies, rates: Rates::new(rate), contexts: Contexts::under(salts) }
     }
 
     /// Whose call it is: the peer, or whom trusted proxies name.

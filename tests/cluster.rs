@@ -40,3 +40,5 @@ mod newer;
 mod outage;
 #[path = "cluster/rounds.rs"]
 mod rounds;
+#[path = "cluster/salts.rs"]
+mod salts;

@@ -75,6 +75,7 @@ impl Whole {
             door: Arc::new(Door::new(
                 Proxies::default(),
                 rate::Limits { address: None, account: None },
+                Arc::default(),
             )),
             transport: server.figures(),
         });

@@ -53,6 +53,7 @@ pub fn serve(data: &Path, workers: usize) -> ! {
         door: Arc::new(Door::new(
             Proxies::default(),
             rate::Limits { address: None, account: None },
+            Arc::default(),
         )),
         transport: Arc::new(http::Figures::default()),
     }));

@@ -10,9 +10,11 @@
 mod agent;
 mod page;
 mod rules;
+mod salt;
 mod visitor;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -25,6 +27,7 @@ pub use crate::model::limits::CONTEXT_BYTES_MAX;
 
 pub use agent::{AGENT_BYTES_MAX, NAME_BYTES_MAX};
 pub use page::{PAGE_BYTES_MAX, page};
+pub use salt::{Day, SALT_BYTES, Salts, day_of};
 
 /// What is asked of a call's headers; of each, the first line counts.
 #[derive(Clone, Copy, Debug, Default)]
@@ -136,6 +139,12 @@ pub struct Contexts {
 }
 
 impl Contexts {
+    /// With visitors under these salts.
+    #[must_use]
+    pub fn under(salts: Arc<Salts>) -> Contexts {
+        Contexts { agents: Agents::default(), visitors: Visitors::under(salts) }
+    }
+
     /// The context of a call as a compact JSON object; `None` if no browser made it, or if nothing
     /// is known. `client` is whose call it is, not a proxy in between.
     pub fn of(

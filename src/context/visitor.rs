@@ -3,69 +3,32 @@
 //! A visitor is a hash of account, address and user agent under a salt: 32 random bytes that are in
 //! memory alone, change when a day ends (UTC) and are overwritten then. Without the salt nobody,
 //! the owner of the machine included, can find by trying which address a hash came from, nor join
-//! one day with the next or one account with another. A restart makes a new salt too.
+//! one day with the next or one account with another. A restart makes a new salt too, where a server is by itself; servers
+//! that share a log have one between them (see [`super::salt`]).
 
 use std::fmt::Write;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use zeroize::Zeroize;
 
+use super::salt::{Salts, day_of};
 use crate::model::{AccountId, Date};
-
-const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 
 /// Bytes of the hash that are kept, written as twice as many hexadecimal digits.
 const VISITOR_BYTES: usize = 16;
 
-/// Where random bytes come from; it may fail.
-type Source = fn(&mut [u8]) -> Result<(), getrandom::Error>;
-
-pub(super) struct Visitors {
-    salt: Mutex<Salt>,
-    source: Source,
-}
-
-/// Never moved or copied, so that overwriting it leaves none behind.
-struct Salt {
-    /// Days since 1970 when it was made; `None` if there is none.
-    day: Option<i64>,
-    bytes: Box<[u8; 32]>,
-}
-
-impl Salt {
-    /// Whether it is that of a day. One who began just before midnight may come just behind it, and
-    /// finds the new one.
-    fn holds(&self, day: i64) -> bool {
-        self.day.is_some_and(|made| made == day || made == day + 1)
-    }
-
-    fn destroy(&mut self) {
-        self.day = None;
-        self.bytes.zeroize();
-    }
-}
-
-impl Drop for Salt {
-    fn drop(&mut self) {
-        self.destroy();
-    }
-}
-
-impl Default for Visitors {
-    fn default() -> Visitors {
-        Visitors::with_source(getrandom::fill)
-    }
-}
+#[derive(Default)]
+pub(super) struct Visitors(Arc<Salts>);
 
 impl Visitors {
-    fn with_source(source: Source) -> Visitors {
-        Visitors { salt: Mutex::new(Salt { day: None, bytes: Box::new([0; 32]) }), source }
+    pub(super) fn under(salts: Arc<Salts>) -> Visitors {
+        Visitors(salts)
     }
 
-    /// Who it is, for this account and day; `None` if the machine has no randomness to give.
+    /// Who it is, for this account and day; `None` if the machine has no randomness to give, or no salt was
+    /// agreed on yet.
     pub(super) fn of(
         &self,
         account: AccountId,
@@ -77,16 +40,8 @@ impl Visitors {
             IpAddr::V4(address) => address.to_ipv6_mapped(),
             IpAddr::V6(address) => address,
         };
-        let day = now.millis().div_euclid(DAY_MILLIS);
-        // Half a salt has no day, so a panic in here can't leave one that is used.
-        let mut salt = self.salt.lock().unwrap_or_else(PoisonError::into_inner);
-        if !salt.holds(day) {
-            salt.destroy();
-            (self.source)(salt.bytes.as_mut_slice()).ok()?;
-            salt.day = Some(day);
-        }
-        let mut mac = Hmac::<Sha256>::new_from_slice(salt.bytes.as_slice()).ok()?;
-        drop(salt);
+        let mac = self.0.with(day_of(now), |salt| Hmac::<Sha256>::new_from_slice(salt));
+        let mut mac = mac?.ok()?;
         // The first two have a fixed length, so no two visitors are one text.
         mac.update(&account.0.to_be_bytes());
         mac.update(&address.octets());
@@ -101,10 +56,7 @@ impl Visitors {
 
     /// Destroys the salt if its day is over.
     pub(super) fn tend(&self, now: Date) {
-        let mut salt = self.salt.lock().unwrap_or_else(PoisonError::into_inner);
-        if !salt.holds(now.millis().div_euclid(DAY_MILLIS)) {
-            salt.destroy();
-        }
+        self.0.tend(now);
     }
 }
 
@@ -171,21 +123,41 @@ mod tests {
     #[test]
     fn a_salt_is_overwritten_when_its_day_is_over() {
         let visitors = Visitors::default();
-        let bytes = || *visitors.salt.lock().expect("no panic").bytes;
+        let bytes = || visitors.0.bytes();
         visitors.of(ONE, ip("::1"), "a", at("2001-07-04"));
         let salt = bytes();
-        assert_ne!(salt, [0; 32]);
+        assert_ne!(salt, [[0; 32]; 2]);
         visitors.tend(at("2001-07-04T23:59:59Z"));
         assert_eq!(bytes(), salt);
         visitors.tend(at("2001-07-05"));
-        assert_eq!(bytes(), [0; 32]);
-        assert_eq!(visitors.salt.lock().expect("no panic").day, None);
+        assert_eq!(bytes(), [[0; 32]; 2]);
+        assert!(visitors.0.of(day_of(at("2001-07-04"))).is_none());
     }
 
     #[test]
     fn without_randomness_there_is_no_visitor() {
-        let visitors = Visitors::with_source(|_| Err(getrandom::Error::UNEXPECTED));
+        let salts = Salts::with_source(Some(|_| Err(getrandom::Error::UNEXPECTED)));
+        let visitors = Visitors::under(Arc::new(salts));
         assert_eq!(visitors.of(ONE, ip("::1"), "a", at("2001-07-04")), None);
-        assert_eq!(visitors.salt.lock().expect("no panic").day, None);
+        assert!(visitors.0.of(day_of(at("2001-07-04"))).is_none());
+    }
+
+    #[test]
+    fn servers_with_one_salt_see_one_visitor() {
+        let noon = at("2001-07-04T12:00:00Z");
+        let servers = [(); 2].map(|()| {
+            let salts = Arc::new(Salts::agreed());
+            (Arc::clone(&salts), Visitors::under(salts))
+        });
+        let all = || {
+            let of = |(_, visitors): &(_, Visitors)| visitors.of(ONE, ip("192.0.2.1"), "a", noon);
+            servers.each_ref().map(of)
+        };
+        assert_eq!(all(), [None, None]);
+        for (salts, _) in &servers {
+            salts.give(day_of(noon), &[7; 32]);
+        }
+        let [one, other] = all();
+        assert!(one.is_some() && one == other);
     }
 }

@@ -13,6 +13,8 @@
 //! (see `message`) and, as its body, batches exactly as they lie in a store's own log. A group that is larger than NATS
 //! takes at once comes in parts, among which others may come.
 //!
+//! A second stream, `NAME-salts`, in memory alone, is what servers agree by on the salt of the day (see `salt`).
+//!
 //! # Why an acknowledgement is true
 //! JetStream acknowledges a message when a quorum of the stream's replicas has it. Whether its group counts follows from
 //! where it is (see [`crate::store::SharedLog`]): right behind the place that it was put together for, it does; else what
@@ -27,6 +29,7 @@ mod follow;
 mod id;
 mod message;
 mod offer;
+mod salt;
 mod stream;
 mod watch;
 
@@ -42,6 +45,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use tokio::sync::{Notify, mpsc, watch as latest};
 
 use crate::config::stream::Stream;
+use crate::context::Salts;
 use crate::model::Seq;
 use crate::store::{Arrival, LogId, Offer, Place, Position, SharedLog};
 
@@ -88,6 +92,7 @@ pub struct JetStream {
     arrivals: Receiver<Arrival>,
     applied: Arc<Applied>,
     doubt: Arc<Notify>,
+    salts: Arc<Salts>,
     /// Gone, it ends the thread.
     _stop: latest::Sender<()>,
 }
@@ -168,12 +173,13 @@ impl JetStream {
         let (offers, to_offer) = mpsc::channel(OFFERS_MAX);
         let (stop, mut stopped) = latest::channel(());
         let (applied, doubt) = (Arc::new(Applied::default()), Arc::new(Notify::new()));
-        let work_probe = Arc::clone(&doubt);
+        let salts = Arc::new(Salts::agreed());
         let why = format!("there was no answer within {} s", FIRST_WITHIN.as_secs());
         let unreachable = unreachable(&options, why);
         let options = Arc::new(options);
+        let (work_probe, to_give) = (Arc::clone(&doubt), Arc::clone(&salts));
         thread(async move {
-            let work = run(options, store, arrived, to_offer, work_probe, tell);
+            let work = run(options, store, arrived, to_offer, work_probe, to_give, tell);
             tokio::select! {
                 () = work => {}
                 _ = stopped.changed() => {}
@@ -184,7 +190,13 @@ impl JetStream {
             // It goes on trying, and meanwhile what is there can be read.
             Err(_) => Joined { id: store.known.ok_or(unreachable)?, has_begun: true },
         };
-        Ok((JetStream { offers, arrivals, applied, doubt, _stop: stop }, joined))
+        Ok((JetStream { offers, arrivals, applied, doubt, salts, _stop: stop }, joined))
+    }
+
+    /// The salts that its servers agree on.
+    #[must_use]
+    pub fn salts(&self) -> Arc<Salts> {
+        Arc::clone(&self.salts)
     }
 
     /// Makes a stream for the log of this id, which goes on with `next_seq`. Done again, it does nothing more.
@@ -306,6 +318,7 @@ async fn run(
     arrivals: Sender<Arrival>,
     mut to_offer: mpsc::Receiver<Offer>,
     doubt: Arc<Notify>,
+    salts: Arc<Salts>,
     tell: Sender<Result<Joined, Error>>,
 ) {
     let line = match connect(&options, arrivals).await {
@@ -341,5 +354,6 @@ async fn run(
             last = Some(tokio::spawn(offer::make(line.clone(), offer)));
         }
     };
-    tokio::join!(offering, follow::run(&line, store.from), watch::run(&line, &doubt));
+    let (following, watching) = (follow::run(&line, store.from), watch::run(&line, &doubt));
+    tokio::join!(offering, following, watching, salt::run(&line, &salts));
 }

@@ -17,7 +17,7 @@ use crate::model::Seq;
 use crate::store::{LogId, Position, Stamp};
 
 /// Servers that keep it.
-const REPLICAS: usize = 3;
+pub const REPLICAS: usize = 3;
 
 /// What a stream of ours says of itself: behind it come its log's id and first `seq`.
 const DESCRIPTION: &str = "triggerly log ";

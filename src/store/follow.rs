@@ -223,10 +223,10 @@ impl Following {
                 Arrival::Next { place, what } => {
                     let next_seq = store.tiers.next_seq();
                     match what {
-                        What::Group { first_seq, group } if place.at > self.at => {
-                            if counts(first_seq, next_seq)? {
-                                self.apply_from(store, flush, place, group)?;
-                            }
+                        What::Group { first_seq, group }
+                            if place.at > self.at && counts(first_seq, next_seq)? =>
+                        {
+                            self.apply_from(store, flush, place, group)?;
                         }
                         What::Left { next_seq: left } if place.at > self.at && left == next_seq => {
                             return Err(LEFT.to_owned());
