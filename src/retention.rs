@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::model::erasure::Scope;
 use crate::model::{AccountId, Change, Date, Erasures, Seq};
-use crate::store::{Draft, Error, Order, Selection, Store};
+use crate::store::{Draft, Error, HOUR_MILLIS, Order, Selection, Standing, Store};
 use crate::view::EventView;
 
 /// Days for which events can be kept, at the most: a hundred years. Who wants more wants for ever.
@@ -34,6 +34,12 @@ fn kept_from(days: u32, now: Date) -> Date {
 /// # Errors
 /// [`Error`] if the store can't be read.
 pub fn due(store: &Store, now: Date) -> Result<Vec<Draft>, Error> {
+    // Servers that share a log look at different moments. All who do so within an hour mean the same erasure, so that there
+    // is nothing left to be erased for those who come later.
+    let now = match store.standing() {
+        Standing::Alone => now,
+        _ => Date::from_millis(now.millis() - now.millis().rem_euclid(HOUR_MILLIS)),
+    };
     let mut due = Vec::new();
     for account in store.accounts().list() {
         let Some(days) = account.retention_days else { continue };
