@@ -378,7 +378,7 @@ fn share(store: &Store, stream: Option<&Stream>) -> Result<Shared, Error> {
         return Err(Error::NotShared);
     }
     let joining = Joining { known, next_seq, from: store.place()? };
-    let (engine, joined) = JetStream::join(stream.clone(), joining)?;
+    let (engine, joined) = JetStream::join(stream.clone(), joining, store.server_id()?)?;
     if known.is_none() {
         store.belong(Some(&Belonging { id: joined.id, name: stream.name.clone() }))?;
     }

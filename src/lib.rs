@@ -61,7 +61,7 @@
 //! 5. The state is a function of the log: the same records give the same bytes, however batched; but for
 //!    keys of calls that no longer count.
 //! 6. Every queue, body, batch, depth and name has a named bound ([`model::limits`],
-//!    [`http::limits`], [`store`], [`jobs`], [`rate`]).
+//!    [`http::limits`], [`store`], [`jobs`], [`asking`], [`rate`]).
 //! 7. After a failed write or flush nothing is acknowledged any more.
 //! 8. Our decoding of what came from outside or from disk never panics; where sled's might, it is
 //!    caught.

@@ -42,3 +42,5 @@ mod outage;
 mod rounds;
 #[path = "cluster/salts.rs"]
 mod salts;
+#[path = "cluster/trimming.rs"]
+mod trimming;

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use argh::FromArgs;
 
+use super::servers::{Forget, Servers};
 use super::{Exit, data_dir, output_gone};
 use crate::config::stream::{self, RawStream, Stream};
 
-/// Moves the log of records between one machine and a stream that several share.
+/// Moves the log of records between one machine and a stream that several share, and shows who follows that.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "log")]
 pub(super) struct Log {
@@ -20,6 +21,8 @@ pub(super) struct Log {
 #[argh(subcommand)]
 enum Verb {
     Move(Move),
+    Servers(Servers),
+    Forget(Forget),
 }
 
 /// Moves the log onto a JetStream stream, which is made for it, or from there to this store alone. The server has to be
@@ -90,6 +93,8 @@ impl Log {
     pub(super) fn run(self) -> Result<(), Exit> {
         match self.verb {
             Verb::Move(verb) => verb.run(),
+            Verb::Servers(verb) => verb.run(),
+            Verb::Forget(verb) => verb.run(),
         }
     }
 }
@@ -104,6 +109,7 @@ impl Move {
         let raw = RawStream {
             servers: self.log,
             stream: self.stream,
+            stream_keep: None,
             nats_creds: self.nats_creds,
             nats_ca: self.nats_ca,
             nats_cert: self.nats_cert,
@@ -117,7 +123,7 @@ impl Move {
 }
 
 /// The stream that is meant.
-fn named(raw: RawStream) -> Result<Stream, Exit> {
+pub(super) fn named(raw: RawStream) -> Result<Stream, Exit> {
     let env = |name: &str| std::env::var_os(name);
     let from_env = || {
         let value = env("TRIGGERLY_LOG")?.into_string().ok()?;

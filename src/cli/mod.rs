@@ -10,6 +10,7 @@ mod logging;
 mod refused;
 mod retention;
 mod serve;
+mod servers;
 mod stats;
 mod systemd;
 mod types;

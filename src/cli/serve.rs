@@ -44,6 +44,10 @@ pub(super) struct Serve {
     stream: Option<String>,
 
     #[argh(option)]
+    /// how long the stream keeps what all servers have, as 7d or 12h, or `all` (default: 7d)
+    stream_keep: Option<String>,
+
+    #[argh(option)]
     /// a file with credentials for NATS, as nsc makes it
     nats_creds: Option<PathBuf>,
 
@@ -120,6 +124,7 @@ impl Serve {
             stream: RawStream {
                 servers: None,
                 stream: self.stream,
+                stream_keep: self.stream_keep,
                 nats_creds: self.nats_creds,
                 nats_ca: self.nats_ca,
                 nats_cert: self.nats_cert,

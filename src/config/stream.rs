@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{Error, read, setting};
 
@@ -11,12 +12,22 @@ const SCHEMES: [&str; 2] = ["nats://", "tls://"];
 /// Characters of a stream's name.
 const NAME_CHARS_MAX: usize = 64;
 
+/// For how long what all servers have is kept, unless something else is asked for: a server that was away, and a backup that
+/// one is to begin with, may be so old.
+const KEEP_DEFAULT: Duration = Duration::from_secs(7 * DAY_SECONDS);
+
+const DAY_SECONDS: u64 = 24 * 60 * 60;
+
+/// The longest that can be asked for, in days.
+const KEEP_DAYS_MAX: u64 = 36_500;
+
 /// Options as they were given.
 #[derive(Clone, Debug, Default)]
 #[expect(missing_docs, reason = "they are named as the options are")]
 pub struct RawStream {
     pub servers: Option<String>,
     pub stream: Option<String>,
+    pub stream_keep: Option<String>,
     pub nats_creds: Option<PathBuf>,
     pub nats_ca: Option<PathBuf>,
     pub nats_cert: Option<PathBuf>,
@@ -30,12 +41,29 @@ pub struct Stream {
     pub servers: Vec<String>,
     /// The stream's name.
     pub name: String,
+    /// For how long it keeps what all servers have.
+    pub keep: Keep,
     /// A file with credentials, as `nsc` makes it.
     pub credentials: Option<PathBuf>,
     /// A file with the certificates (PEM) of who may sign those of the servers.
     pub authorities: Option<PathBuf>,
     /// Files with a certificate (PEM) of one's own, and its key.
     pub certificate: Option<(PathBuf, PathBuf)>,
+}
+
+/// How long a stream keeps what all servers have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// For ever.
+    All,
+    /// So long, and then until it is trimmed.
+    For(Duration),
+}
+
+impl Default for Keep {
+    fn default() -> Keep {
+        Keep::For(KEEP_DEFAULT)
+    }
 }
 
 /// Whether a value of `--log` names an engine, and not what is logged.
@@ -90,11 +118,36 @@ impl RawStream {
                     fits.then(|| text.to_owned())
                 },
             )?,
+            keep: read(
+                setting("stream-keep", self.stream_keep, "7d", &env),
+                "how long the stream keeps what all servers have, as 7d or 12h, or `all`",
+                keep,
+            )?,
             credentials: file("nats-creds", self.nats_creds),
             authorities: file("nats-ca", self.nats_ca),
             certificate: certificate.zip(key),
         }))
     }
+}
+
+/// `7d`, `12h`, `30m`, `10s`, `all`.
+fn keep(text: &str) -> Option<Keep> {
+    if text == "all" {
+        return Some(Keep::All);
+    }
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "d" => DAY_SECONDS,
+        "h" => 60 * 60,
+        "m" => 60,
+        "s" => 1,
+        _ => return None,
+    };
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number: u64 = digits.parse().ok().filter(|_| is_number)?;
+    let seconds = number.checked_mul(seconds)?;
+    let fits = (1..=KEEP_DAYS_MAX * DAY_SECONDS).contains(&seconds);
+    fits.then(|| Keep::For(Duration::from_secs(seconds)))
 }
 
 /// `nats://a:1,b:2`: the scheme holds for all that have none.
@@ -130,6 +183,34 @@ mod tests {
         ] {
             let expected = expected.map(|all| all.into_iter().map(str::to_owned).collect());
             assert_eq!(addresses(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_stream_keeps_for_a_time_or_all() {
+        let days = |days: u64| Some(Keep::For(Duration::from_secs(days * 86_400)));
+        assert_eq!(days(7), Some(Keep::default()));
+        for (text, expected) in [
+            ("7d", days(7)),
+            ("30d", days(30)),
+            ("48h", days(2)),
+            ("1440m", days(1)),
+            ("86400s", days(1)),
+            ("36500d", days(36_500)),
+            ("all", Some(Keep::All)),
+            ("36501d", None),
+            ("0d", None),
+            ("7", None),
+            ("d", None),
+            ("+7d", None),
+            ("-7d", None),
+            ("1.5d", None),
+            ("7 d", None),
+            ("7ä", None),
+            ("99999999999999999999d", None),
+            ("", None),
+        ] {
+            assert_eq!(keep(text), expected, "{text}");
         }
     }
 

@@ -13,7 +13,8 @@
 //! (see `message`) and, as its body, batches exactly as they lie in a store's own log. A group that is larger than NATS
 //! takes at once comes in parts, among which others may come.
 //!
-//! A second stream, `NAME-salts`, in memory alone, is what servers agree by on the salt of the day (see `salt`).
+//! Two small streams are beside it: `NAME-servers` has how far each server has come, so that what they all have may go
+//! (see `roster`, `trim`), and `NAME-salts`, in memory alone, the salt of the day (see `salt`).
 //!
 //! # Why an acknowledgement is true
 //! JetStream acknowledges a message when a quorum of the stream's replicas has it. Whether its group counts follows from
@@ -25,13 +26,18 @@
 //!   it has refused. Where many are, as when servers contend, a leader that is elected anew took no message for 5 to more
 //!   than 30 s ("high message lag"). So nothing is left to it to be refused.
 
+mod beside;
 mod follow;
 mod id;
 mod message;
 mod offer;
+mod roster;
 mod salt;
 mod stream;
+mod trim;
 mod watch;
+
+pub use roster::Follower;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -124,6 +130,38 @@ struct Applied {
     seq: AtomicU64,
 }
 
+impl Applied {
+    fn note(&self, at: Position, last_seq: Seq) {
+        self.at.store(at, SeqCst);
+        self.seq.store(last_seq, SeqCst);
+    }
+
+    fn at(&self) -> Position {
+        self.at.load(SeqCst)
+    }
+
+    fn seq(&self) -> Seq {
+        self.seq.load(SeqCst)
+    }
+}
+
+/// What the thread shares with the rest of the process, and what this server is called.
+struct Server {
+    own: roster::Own,
+    applied: Arc<Applied>,
+    doubt: Arc<Notify>,
+    salts: Arc<Salts>,
+}
+
+/// Servers that follow a log, as `triggerly log servers` shows them.
+#[derive(Clone, Debug)]
+pub struct Roster {
+    /// How far the log reaches.
+    pub end: Position,
+    /// All that are known, by their ids.
+    pub servers: Vec<Follower>,
+}
+
 /// What all of the thread's tasks have in common.
 #[derive(Clone)]
 struct Line {
@@ -163,11 +201,15 @@ impl Line {
 
 impl JetStream {
     /// Joins a store to its stream. Where it knows its log, NATS need not be reached for that at once; where it doesn't, the
-    /// stream is made if there is none, and the log is what comes with it.
+    /// stream is made if there is none, and the log is what comes with it. To the others, this server is `server`.
     ///
     /// # Errors
     /// [`Error`], ready to be shown to a person.
-    pub fn join(options: Stream, store: Store) -> Result<(JetStream, Joined), Error> {
+    pub fn join(
+        options: Stream,
+        store: Store,
+        server: String,
+    ) -> Result<(JetStream, Joined), Error> {
         let (tell, told) = bounded(1);
         let (arrived, arrivals) = bounded(ARRIVALS_MAX);
         let (offers, to_offer) = mpsc::channel(OFFERS_MAX);
@@ -177,9 +219,14 @@ impl JetStream {
         let why = format!("there was no answer within {} s", FIRST_WITHIN.as_secs());
         let unreachable = unreachable(&options, why);
         let options = Arc::new(options);
-        let (work_probe, to_give) = (Arc::clone(&doubt), Arc::clone(&salts));
-        thread(async move {
-            let work = run(options, store, arrived, to_offer, work_probe, to_give, tell);
+        let server = Server {
+            own: roster::Own::new(server),
+            applied: Arc::clone(&applied),
+            doubt: Arc::clone(&doubt),
+            salts: Arc::clone(&salts),
+        };
+        thread(move || async move {
+            let work = run(options, store, server, arrived, to_offer, tell);
             tokio::select! {
                 () = work => {}
                 _ = stopped.changed() => {}
@@ -207,6 +254,36 @@ impl JetStream {
         once(options, async move |line| stream::found(&line, id, next_seq).await)
     }
 
+    /// The servers that follow a stream's log.
+    ///
+    /// # Errors
+    /// [`Error`], ready to be shown to a person.
+    pub fn servers(options: Stream) -> Result<Roster, Error> {
+        once(options, async move |line| {
+            until_reached(async || {
+                let (log, stream) = stream::look(&line).await?;
+                let end = stream.cached_info().state.last_sequence;
+                Ok(Roster { end, servers: roster::all(&line, log).await? })
+            })
+            .await
+        })
+    }
+
+    /// Takes a server off those that a stream waits for, by its id; whether it was among them. If it is there yet, it says so
+    /// within the hour.
+    ///
+    /// # Errors
+    /// [`Error`], ready to be shown to a person.
+    pub fn forget(options: Stream, id: String) -> Result<bool, Error> {
+        once(options, async move |line| {
+            until_reached(async || {
+                stream::look(&line).await?;
+                roster::forget(&line, &id).await
+            })
+            .await
+        })
+    }
+
     /// Ends a stream's log behind the last record of a store: nobody adds anything from then on.
     ///
     /// # Errors
@@ -231,8 +308,7 @@ impl SharedLog for JetStream {
     }
 
     fn applied(&self, at: Position, last_seq: Seq) {
-        self.applied.at.store(at, SeqCst);
-        self.applied.seq.store(last_seq, SeqCst);
+        self.applied.note(at, last_seq);
     }
 }
 
@@ -242,14 +318,14 @@ fn unreachable(options: &Stream, why: impl ToString) -> Error {
 }
 
 /// Runs something asynchronous on a thread of its own.
-fn thread(work: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
+fn thread<F: Future<Output = ()>>(work: impl FnOnce() -> F + Send + 'static) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::Thread(error.to_string()))?;
     std::thread::Builder::new()
         .name("nats".into())
-        .spawn(move || runtime.block_on(work))
+        .spawn(move || runtime.block_on(work()))
         .map(drop)
         .map_err(|error| Error::Thread(error.to_string()))
 }
@@ -270,6 +346,16 @@ fn once<T: Send + 'static>(
         let unreachable = line.unreachable("there was no answer in time");
         tokio::time::timeout(FIRST_WITHIN, work(line)).await.unwrap_or(Err(unreachable))
     })
+}
+
+/// Does it again until NATS is reached.
+async fn until_reached<T>(work: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+    loop {
+        match work().await {
+            Err(Error::Unreachable { .. }) => tokio::time::sleep(AGAIN).await,
+            result => return result,
+        }
+    }
 }
 
 /// Connects; without an error also where nobody can be reached yet.
@@ -311,14 +397,22 @@ async fn connect(options: &Arc<Stream>, arrivals: Sender<Arrival>) -> Result<Lin
     Ok(Line { context, options, arrivals, read, reconnected })
 }
 
+/// Joins a store to its log, and says so to the others before anything is read: what it lacks stays from then on.
+async fn join(line: &Line, store: &Store, server: &Server) -> Result<stream::Found, Error> {
+    let found = stream::join(line, store).await?;
+    let (at, last_seq) = (store.from.at, store.next_seq - 1);
+    server.applied.note(at, last_seq);
+    roster::say(line, &server.own, found.id, at, last_seq).await?;
+    Ok(found)
+}
+
 /// Joins, and then does all there is to do until it is told to stop.
 async fn run(
     options: Arc<Stream>,
     store: Store,
+    server: Server,
     arrivals: Sender<Arrival>,
     mut to_offer: mpsc::Receiver<Offer>,
-    doubt: Arc<Notify>,
-    salts: Arc<Salts>,
     tell: Sender<Result<Joined, Error>>,
 ) {
     let line = match connect(&options, arrivals).await {
@@ -326,7 +420,7 @@ async fn run(
         Err(error) => return drop(tell.send(Err(error))),
     };
     let found = loop {
-        match stream::join(&line, &store).await {
+        match join(&line, &store, &server).await {
             Ok(found) => break found,
             Err(unfit @ (Error::Unfit { .. } | Error::File(..) | Error::Thread(_))) => {
                 // Who waits is told; later on, whoever commits.
@@ -354,6 +448,13 @@ async fn run(
             last = Some(tokio::spawn(offer::make(line.clone(), offer)));
         }
     };
-    let (following, watching) = (follow::run(&line, store.from), watch::run(&line, &doubt));
-    tokio::join!(offering, following, watching, salt::run(&line, &salts));
+    let Server { own, applied, doubt, salts } = &server;
+    tokio::join!(
+        offering,
+        follow::run(&line, store.from),
+        watch::run(&line, doubt),
+        salt::run(&line, salts),
+        roster::run(&line, own, found.id, applied),
+        trim::run(&line, found.id),
+    );
 }

@@ -52,8 +52,17 @@ async fn publish(
 
 /// Sends a message, and waits for its acknowledgement, which says where it is stored.
 pub async fn send(line: &Line, message: PublishMessage) -> Result<Position, PublishError> {
+    send_to(line, stream::subject(&line.options.name), message).await
+}
+
+/// As [`send`], to another subject than that of the log.
+pub async fn send_to(
+    line: &Line,
+    subject: String,
+    message: PublishMessage,
+) -> Result<Position, PublishError> {
     let acknowledged = async {
-        let sent = line.context.send_publish(stream::subject(&line.options.name), message).await?;
+        let sent = line.context.send_publish(subject, message).await?;
         sent.await
     };
     match timeout(2 * ANSWER_MAX, acknowledged).await {

@@ -11,18 +11,14 @@
 use std::time::Duration;
 
 use async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE;
-use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::context::{GetStreamErrorKind, PublishErrorKind};
+use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
-use async_nats::jetstream::stream::{
-    Config, RawMessageErrorKind, RetentionPolicy, StorageType, Stream,
-};
+use async_nats::jetstream::stream::{Config, StorageType, Stream};
 use bytes::Bytes;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::stream::REPLICAS;
-use super::{AGAIN, ANSWER_MAX, Line, offer};
+use super::{AGAIN, Error, Line, beside, offer};
 use crate::clock;
 use crate::context::{Day, SALT_BYTES, Salts, day_of};
 use crate::model::Date;
@@ -77,7 +73,7 @@ pub async fn run(line: &Line, salts: &Salts) {
 }
 
 async fn tend(line: &Line, salts: &Salts, now: Date) -> Result<(), String> {
-    let stream = stream(line).await?;
+    let stream = stream(line).await.map_err(|error| error.to_string())?;
     for day in days(now) {
         agree(line, &stream, salts, day).await?;
     }
@@ -112,21 +108,16 @@ async fn agree(line: &Line, stream: &Stream, salts: &Salts, day: Day) -> Result<
     let message = PublishMessage::build()
         .header(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0")
         .payload(Bytes::copy_from_slice(salt.as_slice()));
-    let published = async {
-        let sent = line.context.send_publish(subject(&line.options.name, day), message).await?;
-        sent.await
-    };
-    match timeout(2 * ANSWER_MAX, published).await {
-        Ok(Ok(_)) => {
+    match offer::send_to(line, subject(&line.options.name, day), message).await {
+        Ok(_) => {
             salts.give(day, &salt);
             Ok(())
         }
-        Ok(Err(error)) if error.kind() == PublishErrorKind::WrongLastSequence => {
+        Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => {
             Err("another server was first".to_owned())
         }
-        Ok(Err(error)) => Err(offer::explain(&error)),
         // If it is there all the same, it is read the next time.
-        Err(_) => Err("there was no answer in time".to_owned()),
+        Err(error) => Err(offer::explain(&error)),
     }
 }
 
@@ -139,11 +130,8 @@ async fn erase(line: &Line, stream: &Stream, day: Day) -> Result<(), String> {
 }
 
 async fn read(line: &Line, stream: &Stream, day: Day) -> Result<Option<StreamMessage>, String> {
-    match stream.get_last_raw_message_by_subject(&subject(&line.options.name, day)).await {
-        Ok(message) => Ok(Some(message)),
-        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
-        Err(error) => Err(error.to_string()),
-    }
+    let read = beside::last(line, stream, &subject(&line.options.name, day)).await;
+    read.map_err(|error| error.to_string())
 }
 
 /// The salt that a message holds, which is overwritten where it was.
@@ -166,46 +154,12 @@ fn subject(stream: &str, day: Day) -> String {
     format!("triggerly.{stream}.salt.{}", date.split('T').next().unwrap_or_default())
 }
 
-/// The stream, which is made if there is none, and used only if no disk ever has what it holds.
-async fn stream(line: &Line) -> Result<Stream, String> {
-    let name = name(&line.options.name);
-    let config = Config {
-        name: name.clone(),
-        subjects: vec![format!("triggerly.{}.salt.*", line.options.name)],
-        retention: RetentionPolicy::Limits,
-        storage: StorageType::Memory,
-        num_replicas: REPLICAS,
-        max_messages_per_subject: 1,
-        max_age: GONE_AFTER,
-        ..Config::default()
-    };
-    let stream = match line.context.get_stream(&name).await {
-        Ok(stream) => stream,
-        Err(error) if is_missing(&error.kind()) => {
-            let made = line.context.create_stream(config.clone()).await;
-            made.map_err(|error| format!("the stream {name} can't be made: {error}"))?
-        }
-        Err(error) => return Err(error.to_string()),
-    };
-    let found = &stream.cached_info().config;
-    let is_safe = found.storage == StorageType::Memory
-        && found.num_replicas >= REPLICAS
-        && found.max_messages_per_subject == 1
-        && !found.max_age.is_zero()
-        && found.max_age <= GONE_AFTER
-        && found.subjects == config.subjects;
-    is_safe.then_some(stream).ok_or_else(|| {
-        format!("the stream {name} has other settings than triggerly makes it with; remove it")
-    })
-}
-
-/// What the stream of salts is called.
-fn name(stream: &str) -> String {
-    format!("{stream}-salts")
-}
-
-fn is_missing(why: &GetStreamErrorKind) -> bool {
-    matches!(why, GetStreamErrorKind::JetStream(why) if why.error_code() == ErrorCode::STREAM_NOT_FOUND)
+/// The stream, of which no disk ever has anything.
+async fn stream(line: &Line) -> Result<Stream, Error> {
+    let name = &line.options.name;
+    let config = beside::config(format!("{name}-salts"), format!("triggerly.{name}.salt.*"));
+    let config = Config { storage: StorageType::Memory, max_age: GONE_AFTER, ..config };
+    beside::open(line, config).await
 }
 
 #[cfg(test)]

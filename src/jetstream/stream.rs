@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::message::Read;
 use super::{AGAIN, Error, Line, Store, id, message, offer};
-use crate::model::Seq;
+use crate::model::{Date, Seq};
 use crate::store::{LogId, Position, Stamp};
 
 /// Servers that keep it.
@@ -47,6 +47,11 @@ pub struct Found {
 /// When a message was stored.
 pub fn stamp(time: DateTime) -> Stamp {
     i64::try_from(time.unix_timestamp_nanos()).unwrap_or_default()
+}
+
+/// When a message was stored, by NATS's clock.
+pub fn time(message: &StreamMessage) -> Date {
+    Date::from_millis(stamp(message.time).div_euclid(1_000_000))
 }
 
 /// Where the groups of a stream's log are published. The shard is part of it from the beginning.
@@ -151,6 +156,13 @@ async fn reached(line: &Line) -> Result<Option<Stream>, Error> {
             result => return result,
         }
     }
+}
+
+/// The stream as it is now, and which log it holds.
+pub async fn look(line: &Line) -> Result<(LogId, Stream), Error> {
+    let stream = get(line).await?.ok_or_else(|| line.unfit("there is none of this name"))?;
+    let (id, _) = identity(line, stream.cached_info())?;
+    Ok((id, stream))
 }
 
 async fn get(line: &Line) -> Result<Option<Stream>, Error> {
@@ -276,7 +288,7 @@ async fn check_place(
 }
 
 /// The message at a place, if it is there.
-async fn message_at(line: &Line, at: Position) -> Result<Option<StreamMessage>, Error> {
+pub async fn message_at(line: &Line, at: Position) -> Result<Option<StreamMessage>, Error> {
     let stream = line.context.get_stream_no_info(&line.options.name).await;
     let stream = stream.map_err(|error| line.unreachable(error))?;
     match stream.get_raw_message(at).await {
@@ -288,6 +300,7 @@ async fn message_at(line: &Line, at: Position) -> Result<Option<StreamMessage>, 
     }
 }
 
-fn read(line: &Line, message: &StreamMessage) -> Result<Read, Error> {
+/// What a message is.
+pub fn read(line: &Line, message: &StreamMessage) -> Result<Read, Error> {
     message::read(Some(&message.headers)).map_err(|why| line.unfit(why))
 }

@@ -31,6 +31,9 @@ pub(super) const SCRATCH: &str = "verify";
 /// Says which generation of sled is in force; without it, it is the first.
 const CURRENT_FILE: &str = "CURRENT";
 
+/// Says which of the servers of a log this one is.
+const SERVER_FILE: &str = "server";
+
 /// What the first generation of sled is called; later ones have a number behind it.
 const GENERATION: &str = "sled";
 
@@ -145,6 +148,30 @@ impl Directory {
     /// Its store shares its log from now on.
     pub(super) fn share(&self) -> Result<(), Error> {
         self.replace(FORMAT_FILE, &format!("{FORMAT_PREFIX}{SHARED_FORMAT_VERSION}\n"))
+    }
+
+    /// The id of the server that the directory is of: 32 hexadecimal digits, made if there is none.
+    pub(super) fn server_id(&self) -> Result<String, Error> {
+        let path = self.path.join(SERVER_FILE);
+        match fs::read_to_string(&path) {
+            Ok(text) => {
+                let id = text.trim_end();
+                let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+                is_id.then(|| id.to_owned()).ok_or_else(|| Error::Damaged {
+                    place: path.display().to_string(),
+                    why: format!("it holds no id of a server, but {:?}", head(&text)),
+                })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let mut bytes = [0; 16];
+                getrandom::fill(&mut bytes)
+                    .map_err(|error| Error::io("make", &path)(io::Error::other(error)))?;
+                let id = format!("{:032x}", u128::from_be_bytes(bytes));
+                self.replace(SERVER_FILE, &format!("{id}\n"))?;
+                Ok(id)
+            }
+            Err(source) => Err(Error::io("read", path)(source)),
+        }
     }
 
     /// Writes a small file. Its name appears with its content, durably, or not at all.
@@ -334,6 +361,22 @@ mod tests {
         let _held = Directory::lock(&path).expect("it can be made");
         let mode = fs::metadata(&path).expect("it is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_server_has_one_id() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let directory = Directory::lock(dir.path()).expect("it can be made");
+        let id = directory.server_id().expect("an id");
+        assert_eq!(id.len(), 32);
+        assert_eq!(directory.server_id().expect("an id"), id);
+        let other = tempfile::tempdir().expect("a temporary folder");
+        let other = Directory::lock(other.path()).expect("it can be made");
+        assert_ne!(other.server_id().expect("an id"), id);
+        for wrong in ["", "x", "0123456789abcdef0123456789abcdeg", "*"] {
+            fs::write(dir.path().join(SERVER_FILE), wrong).expect("it can be written");
+            assert!(matches!(directory.server_id(), Err(Error::Damaged { .. })), "{wrong}");
+        }
     }
 
     #[test]

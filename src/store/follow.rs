@@ -234,6 +234,7 @@ impl Following {
                         _ => {}
                     }
                     self.passed(place);
+                    self.log.applied(self.at, store.last_seq());
                 }
             }
             self.show(store);

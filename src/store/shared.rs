@@ -208,6 +208,15 @@ impl Store {
         manifest::belonging(&self.tiers.hot().manifest)
     }
 
+    /// What tells this server from the others of its log: 32 hexadecimal digits, which are made the first time. They are in
+    /// the directory and in no backup, so that a store put together from one is another server.
+    ///
+    /// # Errors
+    /// [`Error`] if they can't be read, aren't any, or can't be made.
+    pub fn server_id(&self) -> Result<String, Error> {
+        self.directory.server_id()
+    }
+
     /// It shares a log from now on, or no more. Nobody may be writing to it.
     ///
     /// # Errors

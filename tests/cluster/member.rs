@@ -44,6 +44,13 @@ impl Member {
         Member { name, host, address, dir, program, arguments, child: None, said_before: 0 }
     }
 
+    /// From its next start on it has these arguments too, unless it has them.
+    pub fn say_more(&mut self, arguments: &[&str]) {
+        if !self.arguments.iter().any(|argument| argument == arguments[0]) {
+            self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        }
+    }
+
     /// Starts it, anew if it ran before, and doesn't wait for anything.
     pub fn start(&mut self) {
         self.kill();
