@@ -6,11 +6,16 @@ use serde::Serialize;
 
 use super::{Context, Failure};
 use crate::model::Seq;
-use crate::store::{FORMAT_VERSION, Pace};
+use crate::store::{FORMAT_VERSION, Pace, SHARED_FORMAT_VERSION, Standing};
 
 #[derive(Serialize)]
 struct Stats {
     format: u32,
+    /// The stream by which it shares its log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    standing: Option<String>,
     accounts: usize,
     events: u64,
     users: u64,
@@ -48,8 +53,11 @@ pub(super) fn write(context: &Context<'_>, json: bool, out: &mut dyn Write) -> R
     // What came a moment ago isn't behind.
     store.follow(&Pace { go_on: &|| true })?;
     let sizes = store.sizes()?;
+    let stream = store.belonging()?.map(|to| to.name);
     let stats = Stats {
-        format: FORMAT_VERSION,
+        format: if stream.is_some() { SHARED_FORMAT_VERSION } else { FORMAT_VERSION },
+        standing: stream.is_some().then(|| standing(&store.standing())),
+        stream,
         accounts: accounts.len(),
         events: store.event_count()?,
         users,
@@ -82,5 +90,20 @@ pub(super) fn write(context: &Context<'_>, json: bool, out: &mut dyn Write) -> R
     writeln!(out, "hot_bytes={hot_bytes}")?;
     writeln!(out, "disk_bytes={disk_bytes}\nerasures_pending={erasures_pending}")?;
     writeln!(out, "damaged={damaged}")?;
+    if let (Some(stream), Some(standing)) = (stats.stream, stats.standing) {
+        writeln!(out, "stream={stream}\nstanding={standing}")?;
+    }
     Ok(())
+}
+
+/// How a store stands to the log that it shares, in a line.
+fn standing(standing: &Standing) -> String {
+    match standing {
+        Standing::Alone => "not served".to_owned(),
+        Standing::Joining => "joining".to_owned(),
+        Standing::Member => "member".to_owned(),
+        Standing::Trouble(why) => {
+            format!("trouble: {}", why.split_whitespace().collect::<Vec<_>>().join(" "))
+        }
+    }
 }

@@ -550,6 +550,7 @@ fn write_shared(
         match following.offer(&batches, until).map_err(end)? {
             Offered::Accepted => {}
             Offered::Overtaken => {
+                store.figures.overtaken();
                 drop(stage);
                 drop(committing);
                 continue;
@@ -571,7 +572,7 @@ fn write_shared(
             store.figures.flushed(began.elapsed());
             appended.merge(flush).map_err(|error| error.to_string())?;
             store.figures.committed(&outcomes, records, bytes);
-            following.written(store.last_seq());
+            following.written(store);
         }
         return Ok(outcomes);
     }

@@ -2,13 +2,15 @@
 //!
 //! Recording costs an atomic addition or a few; nothing waits for it. Must not know who reads it.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
-use prometheus::{Histogram, HistogramOpts, IntCounter};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge};
 
 use super::outcome::Outcome;
+use super::shared::Position;
 
 /// Seconds that flushes are told apart by: from a disk that keeps its cache to one that hangs.
 const FLUSH_SECONDS: [f64; 15] =
@@ -23,6 +25,47 @@ pub struct Figures {
     records: Histogram,
     submissions: Histogram,
     bytes: IntCounter,
+    /// Once the log is shared with others.
+    shared: OnceLock<Shared>,
+}
+
+/// The figures of a log that is shared with others.
+struct Shared {
+    position: IntGauge,
+    end: IntGauge,
+    writable: IntGauge,
+    overtaken: IntCounter,
+    doubtful: IntCounter,
+}
+
+impl Default for Shared {
+    fn default() -> Shared {
+        // Their names are ours, so they can be made.
+        let gauge = |name, help| IntGauge::new(name, help).expect("the name is one");
+        let counter = |name, help| IntCounter::new(name, help).expect("the name is one");
+        Shared {
+            position: gauge(
+                "triggerly_shared_log_position",
+                "Place in the shared log up to which this server has applied it.",
+            ),
+            end: gauge(
+                "triggerly_shared_log_end",
+                "Place up to which the shared log is known to reach.",
+            ),
+            writable: gauge(
+                "triggerly_shared_log_writable",
+                "1 if this server can add to the shared log, else 0.",
+            ),
+            overtaken: counter(
+                "triggerly_shared_log_overtaken_total",
+                "Groups that were put together anew, behind one of another server.",
+            ),
+            doubtful: counter(
+                "triggerly_shared_log_doubtful_total",
+                "Groups of which it was not known in time whether they are stored.",
+            ),
+        }
+    }
 }
 
 impl Default for Figures {
@@ -44,11 +87,32 @@ impl Default for Figures {
                 "Bytes of records that were accepted, as they are written to the log.",
             )
             .expect("the name is one"),
+            shared: OnceLock::new(),
         }
     }
 }
 
 impl Figures {
+    /// The log is shared, and this is how this server stands to it.
+    pub(super) fn stands(&self, position: Position, end: Position, is_writable: bool) {
+        let shared = self.shared.get_or_init(Shared::default);
+        let number = |position: Position| i64::try_from(position).unwrap_or(i64::MAX);
+        shared.position.set(number(position));
+        // One's own groups are seen to be there before it is heard of them.
+        shared.end.set(number(end.max(position)));
+        shared.writable.set(is_writable.into());
+    }
+
+    /// A group was offered, and another server's came before it.
+    pub(super) fn overtaken(&self) {
+        self.shared.get_or_init(Shared::default).overtaken.inc();
+    }
+
+    /// A group was offered, and nobody knows whether it is stored.
+    pub(super) fn doubtful(&self) {
+        self.shared.get_or_init(Shared::default).doubtful.inc();
+    }
+
     /// A flush has returned well.
     pub(super) fn flushed(&self, took: Duration) {
         self.flush_seconds.observe(took.as_secs_f64());
@@ -70,11 +134,15 @@ impl Figures {
     /// All of them, to be written down.
     #[must_use]
     pub fn collect(&self) -> Vec<MetricFamily> {
-        let Figures { flush_seconds, records, submissions, bytes } = self;
-        [flush_seconds.collect(), records.collect(), submissions.collect(), bytes.collect()]
-            .into_iter()
-            .flatten()
-            .collect()
+        let Figures { flush_seconds, records, submissions, bytes, shared } = self;
+        let own =
+            [flush_seconds.collect(), records.collect(), submissions.collect(), bytes.collect()];
+        let shared = shared.get().map(|shared| {
+            let Shared { position, end, writable, overtaken, doubtful } = shared;
+            let gauges = [position, end, writable].map(Collector::collect);
+            gauges.into_iter().chain([overtaken, doubtful].map(Collector::collect))
+        });
+        own.into_iter().chain(shared.into_iter().flatten()).flatten().collect()
     }
 }
 
@@ -102,5 +170,33 @@ mod tests {
         );
         assert_eq!(figures.bytes.get(), 700);
         assert_eq!(figures.collect().len(), 4);
+    }
+
+    #[test]
+    fn a_log_that_is_shared_has_figures_of_its_own() {
+        let figures = Figures::default();
+        figures.stands(7, 0, false);
+        figures.overtaken();
+        figures.stands(8, 9, true);
+        let families = figures.collect();
+        let found: Vec<_> = families
+            .iter()
+            .filter(|family| family.name().starts_with("triggerly_shared_log_"))
+            .map(|family| {
+                let metric = &family.get_metric()[0];
+                (
+                    &family.name()[21..],
+                    metric.get_gauge().get_value() + metric.get_counter().get_value(),
+                )
+            })
+            .collect();
+        let expected = [
+            ("position", 8.0),
+            ("end", 9.0),
+            ("writable", 1.0),
+            ("overtaken_total", 1.0),
+            ("doubtful_total", 0.0),
+        ];
+        assert_eq!(found, expected);
     }
 }

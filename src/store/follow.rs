@@ -150,6 +150,7 @@ impl Following {
     /// If the machine has no randomness to give.
     pub fn new(log: Box<dyn SharedLog>, store: &Store) -> std::io::Result<Following> {
         store.membership.set(Standing::Joining);
+        store.figures.stands(0, 0, false);
         let mut process = [0; 8];
         getrandom::fill(&mut process).map_err(std::io::Error::other)?;
         Ok(Following {
@@ -190,6 +191,7 @@ impl Following {
 
     /// Nothing more is offered, until the log is heard to take groups again.
     pub fn doubt(&mut self, store: &Store, why: &Arc<str>) {
+        store.figures.doubtful();
         self.trouble = Some(Arc::clone(why));
         self.show(store);
         self.log.probe();
@@ -197,12 +199,14 @@ impl Following {
 
     /// Says how it stands.
     fn show(&self, store: &Store) {
-        store.membership.set(match &self.trouble {
+        let standing = match &self.trouble {
             _ if !self.joined => Standing::Joining,
             Some(why) => Standing::Trouble(Arc::clone(why)),
             None if self.at < self.end => Standing::Joining,
             None => Standing::Member,
-        });
+        };
+        store.figures.stands(self.at, self.end, standing == Standing::Member);
+        store.membership.set(standing);
     }
 
     /// Applies all that has come by now.
@@ -356,8 +360,9 @@ impl Following {
     }
 
     /// A group of one's own that counts is on disk.
-    pub fn written(&self, last_seq: Seq) {
-        self.log.applied(self.at, last_seq);
+    pub fn written(&self, store: &Store) {
+        self.log.applied(self.at, store.last_seq());
+        self.show(store);
     }
 
     /// Whether it is seen which group counts: the one that was offered, or another.

@@ -69,7 +69,7 @@ fn moves_onto_a_stream_and_back() {
     succeeds(&to(&one, "here"));
     let server = knowing(Server::start(&one));
     println!("ingest stopped for {:.2?} on the way back", began.elapsed());
-    fails(&serve(&two, &shared), "its log was moved off it");
+    fails(&serve(&two, &shared), "the log was moved off its stream");
     server.track("events", r#"{"type":"alone again"}"#);
     assert_eq!(server.all_events().len(), 10 + 3 + 1);
     stop(server);

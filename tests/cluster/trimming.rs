@@ -39,6 +39,14 @@ fn what_a_server_lacks_stays() {
         assert_eq!(one["seq"], listed[0]["seq"], "{one}");
     }
 
+    for server in &site.servers {
+        figures(&site, server.address);
+        let stats = crate::support::server::verb(&server.dir, &["stats"]);
+        let stats = String::from_utf8_lossy(&stats.stdout).into_owned();
+        assert!(stats.contains("format=6\n"), "{stats}");
+        assert!(stats.ends_with("stream=site\nstanding=member\n"), "{stats}");
+    }
+
     // One is away, and lacks what comes meanwhile.
     site.servers[2].kill();
     let has = reach(&mut nats).1;
@@ -96,6 +104,22 @@ fn what_a_server_lacks_stays() {
     site.servers.truncate(2);
     equal_exports(&site);
     stop_and_verify(&mut site);
+}
+
+/// A server that has all says so in its figures.
+#[track_caller]
+fn figures(site: &Site, address: SocketAddr) {
+    let metrics = site.read(address, "/metrics");
+    let text = metrics.text();
+    let of = |name: &str| {
+        let name = format!("triggerly_shared_log_{name} ");
+        let found = text.lines().find_map(|line| line.strip_prefix(&name)?.parse::<f64>().ok());
+        found.unwrap_or_else(|| panic!("no {name}: {text}"))
+    };
+    assert!(of("position") > 700.0, "{text}");
+    assert_eq!(of("position"), of("end"));
+    assert_eq!((of("writable"), of("doubtful_total")), (1.0, 0.0));
+    of("overtaken_total");
 }
 
 /// Starts a server anew, which lets go of what is older than a second.
