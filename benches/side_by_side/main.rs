@@ -25,6 +25,8 @@ mod gate;
 mod generator;
 mod goals;
 mod latency;
+#[cfg(feature = "jetstream")]
+mod machines;
 mod minutes;
 mod one_core;
 mod peers;
@@ -63,6 +65,8 @@ const fn section(
 const WRK: (&str, &str) = ("wrk", "wrk");
 const NGINX: (&str, &str) = ("nginx", "nginx-light");
 const TASKSET: (&str, &str) = ("taskset", "util-linux");
+#[cfg(feature = "jetstream")]
+const NATS: (&str, &str) = ("nats-server", "nats-server");
 const STRIP: (&str, &str) = ("strip", "binutils");
 
 const SECTIONS: &[Section] = &[
@@ -82,6 +86,8 @@ const SECTIONS: &[Section] = &[
     section("minutes", &[], minutes::over_time),
     section("one-core", &[WRK, TASKSET], one_core::beside_all),
     section("binary", &[STRIP], behind::binary),
+    #[cfg(feature = "jetstream")]
+    section("machines", &[WRK, NATS], machines::beside_one),
     Section { usual: false, ..section("gate", &[], gate::beside_ungated) },
 ];
 

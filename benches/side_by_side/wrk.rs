@@ -165,6 +165,18 @@ impl<'a> Trial<'a> {
         median(&self.rates)
     }
 
+    /// That of the last round.
+    #[cfg(feature = "jetstream")]
+    pub fn last_rate(&self) -> f64 {
+        self.rates.last().copied().unwrap_or_default()
+    }
+
+    /// In seconds, the median of those of the rounds.
+    #[cfg(feature = "jetstream")]
+    pub fn p99(&self) -> f64 {
+        median(&self.seen.iter().map(|seen| seen.p99).collect::<Vec<_>>())
+    }
+
     /// Percentiles are the medians of those of the rounds; of the longest time, it is the longest.
     pub fn row(&self, what: String) -> Row {
         let middle = |of: fn(&Seen) -> f64| median(&self.seen.iter().map(of).collect::<Vec<_>>());
