@@ -125,7 +125,7 @@ impl Follower<'_> {
             return None;
         }
         if place.at > self.last.at + 1 {
-            match stream::is_gone(self.line, self.last.at + 1).await {
+            match stream::is_gone(self.line, self.last.at + 1, place.at).await {
                 // If what is gone counted, the next group gives it away.
                 Ok(true) => {}
                 Ok(false) => return Some(End::Again("a message was left out".to_owned())),

@@ -143,9 +143,17 @@ async fn reaches(line: &Line, store: &Store, end: Position) -> Result<bool, Erro
     Ok(false)
 }
 
-/// Whether the stream has no message at a place any more.
-pub async fn is_gone(line: &Line, at: Position) -> Result<bool, Error> {
-    message_at(line, at).await.map(|message| message.is_none())
+/// Whether the stream has no message at a place any more, of which a later one was seen. A server that was away may
+/// still think that it leads, and doesn't have everything: it is believed only if it has come so far.
+pub async fn is_gone(line: &Line, at: Position, seen: Position) -> Result<bool, Error> {
+    let (_, stream) = look(line).await?;
+    let state = &stream.cached_info().state;
+    if state.last_sequence < seen {
+        return Ok(false);
+    }
+    // Taken out by hand, perhaps.
+    let may_lack = state.deleted_count.is_some_and(|count| count > 0);
+    Ok(state.first_sequence > at || (may_lack && message_at(line, at).await?.is_none()))
 }
 
 /// As [`get`], and waits until somebody answers.

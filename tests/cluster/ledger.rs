@@ -2,14 +2,22 @@
 //! there once, nothing twice, nothing in part, and nothing that was refused.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::Value;
 
 /// What the clients know at the end.
 pub struct Ledger {
     pub calls: Vec<Call>,
-    /// How many answers there were of each kind.
-    pub answers: BTreeMap<String, u64>,
+    /// By their kind.
+    pub answers: BTreeMap<String, Answers>,
+}
+
+/// How many there were, and how long the slowest took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Answers {
+    pub count: u64,
+    pub longest: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -102,14 +110,16 @@ impl Ledger {
         }
     }
 
-    /// In a line, for whoever watches.
+    /// For whoever watches.
     pub fn summary(&self) -> String {
         let count = |outcome| self.calls.iter().filter(|call| call.outcome == outcome).count();
         let (acknowledged, uncertain) = (count(Outcome::Acknowledged), count(Outcome::Uncertain));
-        format!(
-            "{acknowledged} calls acknowledged, {uncertain} uncertain; answers: {:?}",
-            self.answers
-        )
+        let mut text =
+            format!("{acknowledged} calls acknowledged, {uncertain} uncertain; answers:");
+        for (kind, Answers { count, longest }) in &self.answers {
+            text += &format!("\n  {kind}: {count}, the slowest after {longest:.2?}");
+        }
+        text
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::call::{self, Answer};
-use super::ledger::{Call, Ledger, Outcome, What};
+use super::ledger::{Answers, Call, Ledger, Outcome, What};
 use super::site::Site;
 use crate::support::random::Random;
 use crate::support::{Reply, base64, escape};
@@ -43,8 +43,8 @@ struct Shared {
     /// Not even those that are still to be acknowledged.
     abandoned: AtomicBool,
     servers: Mutex<Vec<SocketAddr>>,
-    /// How many answers there were of each kind, by server: `200`, `503 no_quorum`, `lost`.
-    answers: Mutex<BTreeMap<(SocketAddr, String), u64>>,
+    /// By server and kind: `200`, `503 no_quorum`, `lost`.
+    answers: Mutex<BTreeMap<(SocketAddr, String), Answers>>,
 }
 
 impl Load {
@@ -74,7 +74,8 @@ impl Load {
 
     /// How many calls a server has acknowledged.
     pub fn acknowledged_by(&self, server: SocketAddr) -> u64 {
-        locked(&self.shared.answers).get(&(server, "200".to_owned())).copied().unwrap_or_default()
+        let answers = locked(&self.shared.answers);
+        answers.get(&(server, "200".to_owned())).map_or(0, |answers| answers.count)
     }
 
     /// Waits until each of these has acknowledged something from now on, and tells how long that took.
@@ -86,11 +87,23 @@ impl Load {
             while self.acknowledged_by(*server) == before {
                 let dead = self.clients.iter().find(|client| client.is_finished());
                 assert!(dead.is_none(), "a client has failed, see above");
-                assert!(began.elapsed() < patience, "{server} takes nothing any more");
+                if began.elapsed() >= patience {
+                    let told = self.told_by(*server);
+                    panic!("{server} takes nothing any more\nit told {told}");
+                }
                 thread::sleep(Duration::from_millis(5));
             }
         }
         began.elapsed()
+    }
+
+    /// What a server told so far, and tells of itself now.
+    fn told_by(&self, server: SocketAddr) -> String {
+        let health = call::get(server, "/healthz", &[]);
+        let answers = locked(&self.shared.answers);
+        let of_it = answers.iter().filter(|((whose, _), _)| *whose == server);
+        let of_it: Vec<_> = of_it.map(|((_, kind), answers)| (kind, answers)).collect();
+        format!("{of_it:?}, and of its health: {health:?}")
     }
 
     /// Ends when all calls with keys are acknowledged: what the clients know.
@@ -101,8 +114,10 @@ impl Load {
             calls.extend(client.join().unwrap_or_else(|panic| resume_unwind(panic)));
         }
         let mut answers = BTreeMap::new();
-        for ((_, kind), count) in &*locked(&self.shared.answers) {
-            *answers.entry(kind.clone()).or_default() += count;
+        for ((_, kind), some) in &*locked(&self.shared.answers) {
+            let all: &mut Answers = answers.entry(kind.clone()).or_default();
+            all.count += some.count;
+            all.longest = all.longest.max(some.longest);
         }
         Ledger { calls, answers }
     }
@@ -147,8 +162,9 @@ impl Client {
         let began = Instant::now();
         loop {
             let server = self.somewhere();
+            let sent = Instant::now();
             let answer = call::send(server, request);
-            self.count(server, &answer);
+            self.count(server, &answer, sent.elapsed());
             match answer {
                 Answer::Reply(reply) if reply.status == 200 && !call.wrong => {
                     call.outcome = Outcome::Acknowledged;
@@ -252,14 +268,17 @@ impl Client {
         self.random.pick(&servers)
     }
 
-    fn count(&self, server: SocketAddr, answer: &Answer) {
+    fn count(&self, server: SocketAddr, answer: &Answer, took: Duration) {
         let kind = match answer {
             Answer::Reply(reply) if reply.status == 200 => "200".to_owned(),
             Answer::Reply(reply) => format!("{} {}", reply.status, reply.code()),
             Answer::Unreachable => "unreachable".to_owned(),
             Answer::Lost => "lost".to_owned(),
         };
-        *locked(&self.shared.answers).entry((server, kind)).or_default() += 1;
+        let mut answers = locked(&self.shared.answers);
+        let answers = answers.entry((server, kind)).or_default();
+        answers.count += 1;
+        answers.longest = answers.longest.max(took);
     }
 }
 

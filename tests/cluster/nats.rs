@@ -12,22 +12,27 @@ use serde_json::{Value, json};
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-const INBOX: &str = "_INBOX.test";
-
-pub struct Nats(BufReader<TcpStream>);
+pub struct Nats {
+    stream: BufReader<TcpStream>,
+    /// Where answers go: those to others aren't to be taken for one's own.
+    inbox: String,
+}
 
 impl Nats {
     /// Connects and says hello.
     pub fn connect(address: SocketAddr) -> io::Result<Nats> {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        let mut nats = Nats(BufReader::new(stream));
+        let inbox = format!("_INBOX.{}", stream.local_addr()?.port());
+        let mut nats = Nats { stream: BufReader::new(stream), inbox };
         nats.line()?;
         let hello = json!({
             "verbose": false, "pedantic": false, "headers": true, "no_responders": true,
             "lang": "test", "version": "0", "protocol": 1,
         });
-        nats.send(&format!("CONNECT {hello}\r\nSUB {INBOX} 1\r\nPING\r\n"))?;
+        let inbox = &nats.inbox;
+        nats.send(&format!("CONNECT {hello}\r\nSUB {inbox} 1\r\nPING\r\n"))?;
         while nats.line()? != "PONG" {}
         Ok(nats)
     }
@@ -51,9 +56,8 @@ impl Nats {
         }
         head += "\r\n";
         let (before, all) = (head.len(), head.len() + payload.len());
-        self.send(&format!("HPUB {subject} {INBOX} {before} {all}\r\n{head}"))?;
-        self.0.get_mut().write_all(payload)?;
-        self.send("\r\n")?;
+        let command = format!("HPUB {subject} {} {before} {all}\r\n{head}", self.inbox);
+        self.stream.get_mut().write_all(&[command.as_bytes(), payload, b"\r\n"].concat())?;
         let answer: Value = serde_json::from_slice(&self.message()?).map_err(io::Error::other)?;
         match answer.get("error") {
             Some(error) => Err(io::Error::other(error.to_string())),
@@ -81,19 +85,19 @@ impl Nats {
                 _ => continue,
             };
             let mut message = vec![0; all + 2];
-            self.0.read_exact(&mut message)?;
+            self.stream.read_exact(&mut message)?;
             message.truncate(all);
             return Ok(message.split_off(head));
         }
     }
 
     fn send(&mut self, text: &str) -> io::Result<()> {
-        self.0.get_mut().write_all(text.as_bytes())
+        self.stream.get_mut().write_all(text.as_bytes())
     }
 
     fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
-        if self.0.read_line(&mut line)? == 0 {
+        if self.stream.read_line(&mut line)? == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
         Ok(line.trim_end().to_owned())
