@@ -39,6 +39,7 @@
 //!    query/                     counts, breakdowns, steps, coming back (below `export`)
 //!    erasing  retention  keeper what is to be gone, asked for or by its age · who sees to it
 //! 2  auth  store/  http/  view  who · durability · transport · how things look as JSON
+//!    jetstream/                 a log that several servers share, on NATS (above `store` and `context`)
 //!    calls                      what is kept of each call
 //!    refused                    the last calls that were refused
 //!    context/                   what a browser's call says of its circumstances
@@ -49,7 +50,7 @@
 //! ```
 //! tiny_http is known in [`http`] alone, sled in [`store`], argh in [`cli`], the wall clock in
 //! [`clock`], governor in [`rate`], ua_parser in [`context`], chrono_tz in [`schema`], argon2 in [`auth`], askama in
-//! [`web`]; HTTP ends in [`api`] and [`web`], which don't know each other. `model`
+//! [`web`], async-nats and tokio in `jetstream`; HTTP ends in [`api`] and [`web`], which don't know each other. `model`
 //! and `ingest` do no I/O. Each room keeps its own figures ([`store::Figures`], [`http::Figures`], [`calls::Figures`]),
 //! and `GET /metrics` gathers them: there is no registry.
 //!

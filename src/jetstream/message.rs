@@ -16,6 +16,8 @@ const SEQ: &str = "Triggerly-Seq";
 const COUNT: &str = "Triggerly-Count";
 /// Which offer it was.
 const GROUP: &str = "Triggerly-Group";
+/// Which offer was the last one that counted for who made this one; left out where he hasn't seen any.
+const AFTER: &str = "Triggerly-After";
 /// Which part of how many, as `1/3`.
 const PART: &str = "Triggerly-Part";
 /// The log has ended: nobody adds anything, and nobody follows it any more.
@@ -48,6 +50,7 @@ pub enum Read {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     pub id: GroupId,
+    pub after: Option<GroupId>,
     pub first_seq: Seq,
     pub count: u64,
     /// From 1.
@@ -67,6 +70,9 @@ pub fn parts(offer: &Offer, max_payload: usize) -> Vec<(HeaderMap, Bytes)> {
             headers.insert(SEQ, offer.first_seq.to_string());
             headers.insert(COUNT, offer.group.count().to_string());
             headers.insert(GROUP, hex(offer.group.id));
+            if let Some(after) = offer.group.after {
+                headers.insert(AFTER, hex(after));
+            }
             headers.insert(PART, format!("{}/{of}", index + 1));
             (headers, part)
         })
@@ -110,7 +116,11 @@ pub fn read(headers: Option<&HeaderMap>) -> Result<Read, String> {
         let (number, of) = (number.parse().ok()?, of.parse().ok()?);
         let is_one = (1..=of).contains(&number) && of <= PARTS_MAX;
         let (first_seq, count) = (text(SEQ)?.parse().ok()?, text(COUNT)?.parse().ok()?);
-        is_one.then_some(Part { id: unhex(id)?, first_seq, count, number, of })
+        let after = match text(AFTER) {
+            Some(after) => Some(unhex(after)?),
+            None => None,
+        };
+        is_one.then_some(Part { id: unhex(id)?, after, first_seq, count, number, of })
     };
     part().map(Read::Part).ok_or_else(|| ODD.to_owned())
 }
@@ -163,6 +173,7 @@ impl Assembly {
 
 fn whole(part: &Part, bytes: &[u8]) -> Result<Group, String> {
     let group = Group::decode(part.id, part.first_seq, bytes).map_err(|error| error.to_string())?;
+    let group = Group { after: part.after, ..group };
     if group.count() != part.count || group.count() == 0 {
         return Err(format!("the group at record {} has not as many as it says", part.first_seq));
     }

@@ -403,6 +403,10 @@ async fn join(line: &Line, store: &Store, server: &Server) -> Result<stream::Fou
     let (at, last_seq) = (store.from.at, store.next_seq - 1);
     server.applied.note(at, last_seq);
     roster::say(line, &server.own, found.id, at, last_seq).await?;
+    // The very first time there are streams to be made, and nobody calls yet.
+    if store.known.is_some() {
+        salt::first(line, &server.salts).await;
+    }
     Ok(found)
 }
 

@@ -15,7 +15,7 @@ use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::stream::{Config, StorageType, Stream};
 use bytes::Bytes;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{AGAIN, Error, Line, beside, offer};
@@ -40,6 +40,20 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Days before this one that may have left a salt.
 const DAYS_BACK: Day = 2;
+
+/// How long a server that starts waits for the salt before it takes calls: whoever calls first is a visitor too.
+const FIRST_WITHIN: Duration = Duration::from_secs(2);
+
+/// Asks for today's salt before anything is taken, for so long. Without one the server starts all the same.
+pub async fn first(line: &Line, salts: &Salts) {
+    let agreed = async {
+        while let Err(why) = tend(line, salts, clock::now()).await {
+            log::debug!("no salt of the day yet: {why}");
+            sleep(AGAIN).await;
+        }
+    };
+    let _ = timeout(FIRST_WITHIN, agreed).await;
+}
 
 /// Sees to it that there is a salt, and none of a day that is over, until it is dropped.
 pub async fn run(line: &Line, salts: &Salts) {

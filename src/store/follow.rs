@@ -138,6 +138,8 @@ pub(super) struct Following {
     /// The last place that was seen of those up to `at`.
     seen: Place,
     noted: (Place, Instant),
+    /// The last group that counted, if one was seen.
+    last: Option<GroupId>,
     joined: bool,
     trouble: Option<Arc<str>>,
     /// What offers of this process begin with, and how many there were.
@@ -160,6 +162,7 @@ impl Following {
             end: 0,
             seen: Place::default(),
             noted: (Place::default(), Instant::now()),
+            last: None,
             joined: false,
             trouble: None,
             process,
@@ -230,6 +233,7 @@ impl Following {
                         What::Group { first_seq, group }
                             if place.at > self.at && counts(first_seq, next_seq)? =>
                         {
+                            follows(self.last, &group, first_seq)?;
                             self.apply_from(store, flush, place, group)?;
                         }
                         What::Left { next_seq: left } if place.at > self.at && left == next_seq => {
@@ -276,14 +280,17 @@ impl Following {
     ) -> Result<(), String> {
         let (mut last, mut bytes) = (place, first.bytes());
         let mut next_seq = store.tiers.next_seq() + first.count();
+        let mut counted_last = first.id;
         let mut groups = vec![first];
         while let Some(Arrival::Next { what: What::Group { first_seq, group }, .. }) =
             self.backlog.front()
         {
             bytes += group.bytes();
             let counted = *first_seq == next_seq;
+            let can_be = *first_seq <= next_seq
+                && (!counted || follows(Some(counted_last), group, next_seq).is_ok());
             // What can't be is looked at by itself.
-            if bytes > APPLIED_BYTES_MAX || *first_seq > next_seq {
+            if bytes > APPLIED_BYTES_MAX || !can_be {
                 break;
             }
             if let Some(Arrival::Next { place, what: What::Group { group, .. } }) =
@@ -292,12 +299,14 @@ impl Following {
                 last = place;
                 if counted {
                     next_seq += group.count();
+                    counted_last = group.id;
                     groups.push(group);
                 }
             }
         }
         self.wait_for_room(store, bytes);
         store.apply_groups(&groups, last, flush).map_err(|error| error.to_string())?;
+        self.last = Some(counted_last);
         self.passed(last);
         self.log.applied(self.at, store.last_seq());
         Ok(())
@@ -322,7 +331,7 @@ impl Following {
         id[..8].copy_from_slice(&self.process);
         id[8..].copy_from_slice(&self.offers.to_be_bytes());
         let (id, next_seq) = (GroupId(id), first.first_seq());
-        let group = Group { id, batches: batches.to_vec() };
+        let group = Group { id, after: self.last, batches: batches.to_vec() };
         let (reply, mut replied) = bounded(1);
         self.log.offer(Offer { behind: self.at, first_seq: next_seq, group, reply });
         let until = crossbeam_channel::at(until);
@@ -331,7 +340,7 @@ impl Following {
             select! {
                 recv(replied) -> reply => match reply {
                     Ok(Reply::Next(at)) => {
-                        self.at = at;
+                        (self.at, self.last) = (at, Some(id));
                         return Ok(Offered::Accepted);
                     }
                     Ok(Reply::Kept(at)) => {
@@ -381,7 +390,7 @@ impl Following {
                 return Ok(Some(Offered::Overtaken));
             }
             // Whatever came before it is void.
-            self.at = place.at;
+            (self.at, self.last) = (place.at, Some(id));
             return Ok(Some(Offered::Accepted));
         }
         Ok(None)
@@ -408,6 +417,21 @@ impl Following {
                 Err(RecvTimeoutError::Disconnected) => return Err(ENDED.to_owned()),
             }
         }
+    }
+}
+
+/// Checks that a group that counts was put together behind what counts here too.
+///
+/// # Errors
+/// If it wasn't: the engine told two servers the same log in two ways.
+fn follows(last: Option<GroupId>, group: &Group, first_seq: Seq) -> Result<(), String> {
+    match (last, group.after) {
+        (Some(last), Some(after)) if last != after => Err(format!(
+            "record {first_seq} was added behind others than this server was told: the NATS servers don't hold the same log, \
+             or didn't for a while; take a backup of a server that still runs (`triggerly backup`), and restore it into an \
+             empty directory"
+        )),
+        _ => Ok(()),
     }
 }
 

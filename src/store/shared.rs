@@ -62,6 +62,8 @@ pub struct Belonging {
 pub struct Group {
     /// Which offer it was.
     pub id: GroupId,
+    /// The last group that counted for who offers it, if he has seen one. Where another did, the log was told in two ways.
+    pub after: Option<GroupId>,
     /// They follow on each other.
     pub batches: Vec<EncodedBatch>,
 }
@@ -171,8 +173,8 @@ impl Group {
         out
     }
 
-    /// Takes apart what [`Group::encode`] put together, of records from `first_seq` on. Never panics, whatever the bytes;
-    /// each batch's checksum is checked.
+    /// Takes apart what [`Group::encode`] put together, of records from `first_seq` on; what it comes after isn't among
+    /// that. Never panics, whatever the bytes; each batch's checksum is checked.
     ///
     /// # Errors
     /// [`Error::Damaged`] names what is wrong.
@@ -195,7 +197,7 @@ impl Group {
             batches.push(batch);
             bytes = rest;
         }
-        Ok(Group { id, batches })
+        Ok(Group { id, after: None, batches })
     }
 }
 

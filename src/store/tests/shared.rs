@@ -246,6 +246,7 @@ fn a_store_ends_that_the_log_does_not_go_on_from() {
     server.writer.submit_and_wait(vec![account("default")]).unwrap();
     let group = Group {
         id: GroupId([9; 16]),
+        after: None,
         batches: vec![EncodedBatch::of(7, [event("e").encoded.as_slice()].into_iter())],
     };
     log.stored.lock().unwrap().add(Some((7, group)));
@@ -255,6 +256,30 @@ fn a_store_ends_that_the_log_does_not_go_on_from() {
     assert!(why.contains("goes on with record 7, but this store ends before 2"), "{why}");
     assert!(matches!(server.writer.submit_and_wait(vec![event("e")]), Err(Refusal::Failed(_))));
     assert_eq!(server.store.last_seq(), 1);
+}
+
+#[test]
+fn a_store_ends_that_was_told_the_log_in_another_way() {
+    let log = Arc::new(Log::default());
+    let server = join(&log);
+    server.writer.submit_and_wait(vec![account("default")]).unwrap();
+    let own = log.stored.lock().unwrap().groups[0].as_ref().unwrap().1.id;
+    let add = |seq, id, after| {
+        let batches = vec![EncodedBatch::of(seq, [event("e").encoded.as_slice()].into_iter())];
+        let group = Group { id: GroupId([id; 16]), after, batches };
+        log.stored.lock().unwrap().add(Some((seq, group)));
+    };
+    let (tell, told) = unbounded();
+    server.store.on_fatal(move |why| tell.send(why.to_owned()).unwrap());
+    add(2, 7, Some(own));
+    // Who has seen nothing yet doesn't say.
+    add(3, 8, None);
+    // What doesn't count may come after anything.
+    add(2, 9, Some(GroupId([1; 16])));
+    add(4, 10, Some(GroupId([7; 16])));
+    let why = told.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(why.contains("record 4 was added behind others than this server was told"), "{why}");
+    assert_eq!(server.store.last_seq(), 3);
 }
 
 #[test]
@@ -286,7 +311,7 @@ fn a_damaged_group_is_found_out() {
         let records: Vec<_> = names.iter().map(|name| event(name).encoded).collect();
         EncodedBatch::of(seq, records.iter().map(Vec::as_slice))
     };
-    let group = Group { id, batches: vec![of(5, &["a", "b"]), of(7, &["c"])] };
+    let group = Group { id, after: None, batches: vec![of(5, &["a", "b"]), of(7, &["c"])] };
     let bytes = group.encode();
     let read = Group::decode(id, 5, &bytes).unwrap();
     assert_eq!((read.encode(), read.count()), (bytes.clone(), 3));
