@@ -33,6 +33,7 @@
 //! ```text
 //! 6  main  cli/                 arguments, exit codes
 //! 5  app  control  front        wiring: start, stop · the commands' socket · whose call it is
+//!    moving                     a log from one machine onto a stream, and back
 //! 4  api/  web/  commands/      HTTP's calls · pages · what the verbs do
 //! 3  ingest/  export/  jobs     decisions · everything in a format · threads for reading
 //!    asking/  door              how questions are spelled, and having them found out · what is asked of a call first
@@ -58,7 +59,7 @@
 //! 1. An acknowledged call survives any crash after the acknowledgement.
 //! 2. A submission is in the log whole or not at all.
 //! 3. `seq` has no gaps, only grows and is never used twice.
-//! 4. One thread writes the log and the keyed state.
+//! 4. One thread writes the log and the keyed state, also what other servers have added ([`store::SharedLog`]).
 //! 5. The state is a function of the log: the same records give the same bytes, however batched; but for
 //!    keys of calls that no longer count.
 //! 6. Every queue, body, batch, depth and name has a named bound ([`model::limits`],
@@ -68,10 +69,10 @@
 //!    caught.
 //!
 //! # What isn't here, on purpose
-//! No async runtime: a thread pool and one committer keep up with the disk, and can be read. No
-//! second writer: group commit makes one thread faster than many. No global state: everything hangs
-//! on the [`app`]. No trait for the sake of tests, but where the world fails ([`store::Flush`]) and
-//! where another engine may stand one day ([`store::Log`]).
+//! No async runtime: a thread pool and one committer keep up with the disk, and can be read; but for one thread where a log
+//! is shared, which is built in on request. No second writer: group commit makes one thread faster than many. No global state:
+//! everything hangs on the [`app`]. No trait for the sake of tests, but where the world fails ([`store::Flush`]), where the
+//! log's reader needs no more ([`store::Log`]) and where another engine orders it ([`store::SharedLog`]).
 
 // Nothing from outside may end a thread; tests may.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]

@@ -91,8 +91,9 @@ struct Nats {
 impl Nats {
     fn start(dir: &Path) -> Nats {
         let ports: Vec<SocketAddr> = {
-            let listeners: Vec<_> =
-                (0..6).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port")).collect();
+            let listeners: Vec<_> = (0..6)
+                .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port"))
+                .collect();
             listeners.iter().map(|listener| listener.local_addr().expect("a port")).collect()
         };
         let (addresses, routes) = ports.split_at(3);

@@ -1,7 +1,7 @@
 //! The log behind its narrow seam: append batches, read records from a `seq`.
 //!
-//! Everything above it (committer, state, readers) asks for no more than [`Log`], so that another
-//! engine can hold it one day. Here it lies in tiers: see `tiers`.
+//! Everything above it (committer, state, readers) asks for no more than [`Log`]. Here it lies in tiers: see `tiers`.
+//! Where several servers share it, each has all of it like that, and another engine says in which order: see `shared`.
 
 use std::collections::BTreeSet;
 use std::fmt;
