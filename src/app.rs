@@ -377,7 +377,7 @@ fn share(store: &Store, stream: Option<&Stream>) -> Result<Shared, Error> {
     if known.is_none() && next_seq > 1 {
         return Err(Error::NotShared);
     }
-    let joining = Joining { known, next_seq, from: store.place()? };
+    let joining = Joining { known, next_seq, from: store.place()?.0 };
     let (engine, joined) = JetStream::join(stream.clone(), joining, store.server_id()?)?;
     if known.is_none() {
         store.belong(Some(&Belonging { id: joined.id, name: stream.name.clone() }))?;

@@ -60,7 +60,7 @@ pub fn here(dir: &Path, stream: Option<&Stream>) -> Result<Seq, Error> {
     if let Some(stream) = stream {
         let known = Some(belonging.id);
         let leaving =
-            jetstream::Store { known, next_seq: store.last_seq() + 1, from: store.place()? };
+            jetstream::Store { known, next_seq: store.last_seq() + 1, from: store.place()?.0 };
         JetStream::leave(stream.clone(), leaving)?;
     }
     store.belong(None)?;

@@ -566,7 +566,7 @@ fn write_shared(
         }
         let _writing = store.pulse.begin();
         if let Some(appended) = stage.append_as(&batches).map_err(|error| error.to_string())? {
-            store.note_place(following.place()).map_err(|error| error.to_string())?;
+            following.note_own(store).map_err(|error| error.to_string())?;
             let began = Instant::now();
             flush.flush().map_err(|error| format!("flushing to disk failed: {error}"))?;
             store.figures.flushed(began.elapsed());

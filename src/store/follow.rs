@@ -83,6 +83,7 @@ impl Store {
 
     /// Puts the records of others behind those it has, durable and merged.
     fn apply_groups(&self, groups: &[Group], to: Place, flush: &dyn Flush) -> Result<(), Error> {
+        let last_id = groups.last().map(|group| group.id);
         let batches: Vec<EncodedBatch> =
             groups.iter().flat_map(|group| group.batches.iter().cloned()).collect();
         let Some(last) = batches.last() else { return Ok(()) };
@@ -92,7 +93,7 @@ impl Store {
         let (tiers, hot) = (&self.tiers, self.tiers.hot());
         tiers.append(&batches)?;
         // With the same flush, so that a store knows where it stands.
-        self.note_place(to)?;
+        self.note_place(to, last_id)?;
         let began = Instant::now();
         flush.flush().map_err(|error| Error::sled("flush")(sled::Error::Io(error)))?;
         self.figures.flushed(began.elapsed());
@@ -149,12 +150,13 @@ pub(super) struct Following {
 
 impl Following {
     /// # Errors
-    /// If the machine has no randomness to give.
+    /// If the machine has no randomness to give, or the store can't be read.
     pub fn new(log: Box<dyn SharedLog>, store: &Store) -> std::io::Result<Following> {
         store.membership.set(Standing::Joining);
         store.figures.stands(0, 0, false);
         let mut process = [0; 8];
         getrandom::fill(&mut process).map_err(std::io::Error::other)?;
+        let (_, last) = store.place().map_err(std::io::Error::other)?;
         Ok(Following {
             log,
             backlog: VecDeque::new(),
@@ -162,7 +164,7 @@ impl Following {
             end: 0,
             seen: Place::default(),
             noted: (Place::default(), Instant::now()),
-            last: None,
+            last,
             joined: false,
             trouble: None,
             process,
@@ -267,7 +269,7 @@ impl Following {
             return Ok(());
         }
         self.noted = (self.seen, Instant::now());
-        store.note_place(self.seen)
+        store.note_place(self.seen, self.last)
     }
 
     /// Applies a group that counts, and those that have come behind it.
@@ -363,9 +365,12 @@ impl Following {
         }
     }
 
-    /// Where the group of one's own is that counts.
-    pub fn place(&self) -> Place {
-        Place { at: self.at, stamp: 0 }
+    /// Notes where the group of one's own is that counts, to be on disk with it.
+    ///
+    /// # Errors
+    /// If that can't be written.
+    pub fn note_own(&self, store: &Store) -> Result<(), Error> {
+        store.note_place(Place { at: self.at, stamp: 0 }, self.last)
     }
 
     /// A group of one's own that counts is on disk.

@@ -9,7 +9,7 @@
 //! "h" + first position (8)   -> holes: positions whose records were taken out
 //! "e" + seq (8)              -> an erasure that isn't done at rest yet: a batch of one
 //! "l"                        -> which log it shares with others (see `shared`); none while it is its own
-//! "p"                        -> a place of that log up to which all is here
+//! "p"                        -> a place of that log up to which all is here, and the last group that counted
 //! ```
 //! Values have a format and a checksum in front ([`super::codec`]); batches have their own.
 
@@ -28,7 +28,7 @@ use super::codec::{Malformed, open_as, put_date, put_str, put_u64, seal_as};
 use super::holes::Holes;
 use super::index;
 use super::segment::Summary;
-use super::shared::{Belonging, LogId, Place};
+use super::shared::{Belonging, GroupId, LogId, Place};
 use crate::model::erasure::Scope;
 use crate::model::{AccountId, Change, Erasures, Record, Seq};
 
@@ -382,24 +382,27 @@ pub(super) fn belong(tree: &Tree, to: Option<&Belonging>) -> Result<(), Error> {
     written.map(drop).map_err(Error::sled("write the manifest"))
 }
 
-/// Up to which place of the shared log all is here.
-pub(super) fn place(tree: &Tree) -> Result<Place, Error> {
+/// Up to which place of the shared log all is here, and the last group that counted.
+pub(super) fn place(tree: &Tree) -> Result<(Place, Option<GroupId>), Error> {
     let Some(value) = tree.get(PLACE).map_err(Error::sled("read the manifest"))? else {
-        return Ok(Place::default());
+        return Ok((Place::default(), None));
     };
     let decode = || {
         let mut input = open_as(FORMAT, PLACE, &value)?;
         let (at, stamp) = (input.u64()?, i64::from_le_bytes(input.array()?));
+        let last = if input.byte()? == 0 { None } else { Some(GroupId(input.array()?)) };
         input.end()?;
-        Ok(Place { at, stamp })
+        Ok((Place { at, stamp }, last))
     };
     decode().map_err(|error| damaged(PLACE, error))
 }
 
-pub(super) fn note_place(tree: &Tree, place: Place) -> Result<(), Error> {
+pub(super) fn note_place(tree: &Tree, place: Place, last: Option<GroupId>) -> Result<(), Error> {
     let value = seal_as(FORMAT, PLACE, |out| {
         put_u64(out, place.at);
         out.extend_from_slice(&place.stamp.to_le_bytes());
+        out.push(u8::from(last.is_some()));
+        last.iter().for_each(|last| out.extend_from_slice(&last.0));
     });
     tree.insert(PLACE, value).map(drop).map_err(Error::sled("write the manifest"))
 }

@@ -233,16 +233,16 @@ impl Store {
         hot.flush().map_err(Error::io("sync", hot.path()))
     }
 
-    /// A place in its shared log up to which it certainly has everything.
+    /// A place in its shared log up to which it certainly has everything, and the last group that counted up to there.
     ///
     /// # Errors
     /// [`Error`] if that can't be read.
-    pub fn place(&self) -> Result<Place, Error> {
+    pub fn place(&self) -> Result<(Place, Option<GroupId>), Error> {
         manifest::place(&self.tiers.hot().manifest)
     }
 
     /// Notes how far it has everything. It is on disk with the next flush.
-    pub(super) fn note_place(&self, place: Place) -> Result<(), Error> {
-        manifest::note_place(&self.tiers.hot().manifest, place)
+    pub(super) fn note_place(&self, place: Place, last: Option<GroupId>) -> Result<(), Error> {
+        manifest::note_place(&self.tiers.hot().manifest, place, last)
     }
 }

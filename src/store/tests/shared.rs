@@ -283,6 +283,27 @@ fn a_store_ends_that_was_told_the_log_in_another_way() {
 }
 
 #[test]
+fn what_a_store_was_told_last_it_knows_when_it_is_opened_again() {
+    let log = Arc::new(Log::default());
+    let Server { dir, store, writer } = join(&log);
+    writer.submit_and_wait(vec![account("default")]).unwrap();
+    writer.close();
+    drop((writer, store));
+    let store = open(&dir);
+    let shared: Option<Box<dyn SharedLog>> = Some(log.member());
+    let writer =
+        Writer::sharing(Arc::clone(&store), store.flusher(), |answer| answer(), shared).unwrap();
+    let (tell, told) = unbounded();
+    store.on_fatal(move |why| tell.send(why.to_owned()).unwrap());
+    let batches = vec![EncodedBatch::of(2, [event("e").encoded.as_slice()].into_iter())];
+    let group = Group { id: GroupId([3; 16]), after: Some(GroupId([7; 16])), batches };
+    log.stored.lock().unwrap().add(Some((2, group)));
+    let why = told.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(why.contains("record 2 was added behind others"), "{why}");
+    writer.close();
+}
+
+#[test]
 fn a_store_that_shares_its_log_takes_nothing_by_itself() {
     let dir = TempDir::new().unwrap();
     let to = Belonging { id: LogId([7; 16]), name: "site".to_owned() };
