@@ -66,8 +66,8 @@ struct Follower<'l> {
 }
 
 impl Follower<'_> {
-    /// One that begins with the last message that was read, to see that it is still that one. It lives in memory on one NATS server: another is made
-    /// where that is lost.
+    /// One that begins with the last message that was read, to see that it is still that one. It lives in memory on one NATS
+    /// server: another is made where that is lost.
     async fn consumer(&self) -> Result<PullConsumer, String> {
         let config = pull::Config {
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.last.at.max(1) },

@@ -433,8 +433,8 @@ fn follows(last: Option<GroupId>, group: &Group, first_seq: Seq) -> Result<(), S
     match (last, group.after) {
         (Some(last), Some(after)) if last != after => Err(format!(
             "record {first_seq} was added behind others than this server was told: the NATS servers don't hold the same log, \
-             or didn't for a while; take a backup of a server that still runs (`triggerly backup`), and restore it into an \
-             empty directory"
+             or didn't for a while; see \"When NATS servers disagree\" of the README; if the others run on, restore a backup of \
+             one of them into an empty directory"
         )),
         _ => Ok(()),
     }
