@@ -810,7 +810,7 @@ fn a_store_that_can_not_be_had_is_one_line_and_status_1() {
     let dir = tempfile::tempdir().unwrap();
     let place = |name: &str| dir.path().join(name);
     fs::write(place("file"), "").unwrap();
-    for (name, format) in [("newer", "triggerly store 6\n"), ("other", "something else\n")] {
+    for (name, format) in [("newer", "triggerly store 7\n"), ("other", "something else\n")] {
         fs::create_dir(place(name)).unwrap();
         fs::write(place(name).join("FORMAT"), format).unwrap();
     }
@@ -859,7 +859,7 @@ fn a_store_that_can_not_be_had_is_one_line_and_status_1() {
     assert!(!place("backup").exists() && !place("backup.new").exists(), "nor does it leave a file");
     assert_eq!(fs::read_dir(place("empty")).unwrap().count(), 0);
     let format = fs::read_to_string(place("newer").join("FORMAT")).unwrap();
-    assert_eq!(format, "triggerly store 6\n", "what is refused is left as it was");
+    assert_eq!(format, "triggerly store 7\n", "what is refused is left as it was");
 }
 
 #[test]

@@ -342,7 +342,7 @@ fn every_format_is_backed_up_as_it_is() {
 fn what_is_newer_is_refused_and_left_alone() {
     let below = tempfile::tempdir().unwrap();
     let dir = SECOND.unpack(below.path());
-    fs::write(dir.join("FORMAT"), "triggerly store 6\n").unwrap();
+    fs::write(dir.join("FORMAT"), "triggerly store 7\n").unwrap();
     let all = || {
         let mut all: Vec<(PathBuf, Vec<u8>)> = Vec::new();
         let mut dirs = vec![dir.clone()];
@@ -371,7 +371,7 @@ fn what_is_newer_is_refused_and_left_alone() {
         let output = verb(&dir, arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
         let said = text(&output.stderr);
-        assert!(said.contains("newer triggerly (format 6, this program knows 5)"), "{said}");
+        assert!(said.contains("newer triggerly (format 7, this program knows 6)"), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
     }
     assert!(all() == before, "nothing has changed");

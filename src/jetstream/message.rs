@@ -6,7 +6,7 @@ use async_nats::HeaderMap;
 use bytes::Bytes;
 
 use crate::model::Seq;
-use crate::store::{Group, GroupId, Offer, Position, SHARED_FORMAT_VERSION};
+use crate::store::{Group, GroupId, Offer, Position, SHARED_FORMAT_VERSION, SUBMISSION_BYTES_MAX};
 
 /// The format of the records, as of the directory: who knows only older ones reads no further.
 pub const FORMAT: &str = "Triggerly-Format";
@@ -30,8 +30,17 @@ const HEADERS_BYTES: usize = 1024;
 /// so that all who follow let go of the same ones.
 pub const PARTS_WITHIN: Position = 512;
 
-/// Parts of one group, at the most: the smallest `max_payload` that it makes sense to run NATS with is 64 KiB.
+/// Bytes that NATS has to take at once, at the least.
+pub const PAYLOAD_BYTES_MIN: usize = 64 * 1024;
+
+/// Parts of one group, at the most.
 const PARTS_MAX: usize = 256;
+
+const _: () = {
+    // The largest submission, with what stands before each of its batches, is a group of that many parts at the most.
+    assert!(SUBMISSION_BYTES_MAX / 16 * 17 / (PAYLOAD_BYTES_MIN - HEADERS_BYTES) < PARTS_MAX);
+    assert!((PARTS_MAX as Position) < PARTS_WITHIN);
+};
 
 const ODD: &str = "a message's headers can't be right";
 
@@ -61,7 +70,7 @@ pub struct Part {
 /// What an offer's messages are.
 pub fn parts(offer: &Offer, max_payload: usize) -> Vec<(HeaderMap, Bytes)> {
     let body = Bytes::from(offer.group.encode());
-    let bytes = max_payload.saturating_sub(HEADERS_BYTES).max(HEADERS_BYTES);
+    let bytes = max_payload.max(PAYLOAD_BYTES_MIN) - HEADERS_BYTES;
     let of = body.len().div_ceil(bytes).max(1);
     (0..of)
         .map(|index| {
@@ -186,4 +195,113 @@ fn hex(id: GroupId) -> String {
 
 fn unhex(text: &str) -> Option<GroupId> {
     super::id::unhex(text).map(GroupId)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AccountName, ApiToken, Date, SecretHash};
+    use crate::store::Draft;
+
+    const ID: GroupId = GroupId([0xab; 16]);
+
+    /// A group of many batches, as an offer.
+    fn offer(records: u64) -> Offer {
+        let drafts: Vec<_> = (0..records)
+            .map(|number| {
+                let name = AccountName::new(&format!("{number}-{}", "x".repeat(50))).unwrap();
+                Draft::account(name, ApiToken([1; 16]), SecretHash([2; 32]), Date::from_millis(0))
+            })
+            .collect();
+        let group =
+            Group { id: ID, after: Some(GroupId([1; 16])), batches: Draft::batches(7, &drafts) };
+        let (reply, _) = crossbeam_channel::bounded(1);
+        Offer { behind: 0, first_seq: 7, group, reply }
+    }
+
+    /// Headers and bodies as they come out at the other end.
+    fn sent(offer: &Offer) -> Vec<(Part, Bytes)> {
+        let read = |(headers, body): (HeaderMap, Bytes)| match read(Some(&headers)) {
+            Ok(Read::Part(part)) => (part, body),
+            other => panic!("{other:?}"),
+        };
+        parts(offer, 0).into_iter().map(read).collect()
+    }
+
+    #[test]
+    fn a_group_comes_out_as_it_went_in_however_large() {
+        for records in [1, 10, 2_000, 5_000] {
+            let offer = offer(records);
+            let sent = sent(&offer);
+            assert_eq!(sent.len() > 1, records >= 2_000, "{records}");
+            let (mut assembly, mut whole) = (Assembly::default(), None);
+            for (at, (part, body)) in sent.iter().enumerate() {
+                assert!(whole.is_none() && body.len() < PAYLOAD_BYTES_MIN);
+                whole = assembly.take(at as Position, part, body).unwrap();
+            }
+            let whole = whole.expect("it is whole");
+            assert_eq!((whole.id, whole.after), (ID, offer.group.after));
+            assert_eq!(whole.encode(), offer.group.encode());
+        }
+    }
+
+    #[test]
+    fn parts_come_twice_among_others_and_too_late() {
+        let offer = offer(3_000);
+        let mine = sent(&offer);
+        let theirs: Vec<_> = mine
+            .iter()
+            .map(|(part, body)| (Part { id: GroupId([2; 16]), ..part.clone() }, body.clone()))
+            .collect();
+        assert!(mine.len() > 2);
+        let mut assembly = Assembly::default();
+        let (mut at, mut whole) = (0, 0);
+        for index in 0..mine.len() {
+            for (part, body) in [&mine[index], &theirs[index], &mine[index], &mine[0]] {
+                at += 1;
+                whole += usize::from(assembly.take(at, part, body).unwrap().is_some());
+            }
+        }
+        assert_eq!(whole, 2, "each is whole once");
+        // Without its first part, or with that too long ago, a group is none.
+        assert_eq!(assembly.take(1, &theirs[1].0, &theirs[1].1).unwrap().is_some(), false);
+        let mut assembly = Assembly::default();
+        for (index, (part, body)) in mine.iter().enumerate() {
+            let at = if index + 1 < mine.len() { index as Position } else { PARTS_WITHIN };
+            assert!(assembly.take(at, part, body).unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn odd_headers_are_told_and_those_of_others_are_nothing() {
+        let of = |pairs: &[(&str, &str)]| {
+            let mut headers = plain();
+            pairs.iter().for_each(|(name, value)| headers.insert(*name, *value));
+            read(Some(&headers))
+        };
+        assert_eq!(read(None), Ok(Read::Void));
+        assert_eq!(read(Some(&HeaderMap::new())), Ok(Read::Void));
+        assert_eq!(read(Some(&plain())), Ok(Read::Void));
+        assert_eq!(read(Some(&leaving(5))), Ok(Read::Left(5)));
+        assert!(of(&[(FORMAT, "7")]).unwrap_err().contains("newer triggerly (format 7"));
+        assert_eq!(of(&[(LEFT, "x")]), Err(ODD.to_owned()));
+        let id = hex(ID);
+        let good = [(GROUP, id.as_str()), (SEQ, "7"), (COUNT, "1"), (PART, "1/1")];
+        assert!(matches!(of(&good), Ok(Read::Part(_))));
+        for (name, value) in [
+            (GROUP, "ab"),
+            (SEQ, "-1"),
+            (COUNT, ""),
+            (PART, "1"),
+            (PART, "0/1"),
+            (PART, "2/1"),
+            (PART, "1/257"),
+            (AFTER, "zz"),
+        ] {
+            let mut pairs = good.to_vec();
+            pairs.retain(|(known, _)| *known != name);
+            pairs.push((name, value));
+            assert_eq!(of(&pairs), Err(ODD.to_owned()), "{name}: {value}");
+        }
+    }
 }

@@ -74,6 +74,13 @@ pub async fn join(line: &Line, store: &Store) -> Result<Found, Error> {
             ));
         }
     };
+    let payload = line.context.client().server_info().max_payload;
+    if payload < message::PAYLOAD_BYTES_MIN {
+        return Err(line.unfit(format!(
+            "NATS takes no more than {payload} bytes at once; set its max_payload to {} or more",
+            message::PAYLOAD_BYTES_MIN
+        )));
+    }
     let (id, begins) = identity(line, stream.cached_info())?;
     if store.known.is_some_and(|known| known != id) {
         return Err(line.unfit("it holds another log than the one that this store belongs to"));

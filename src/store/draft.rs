@@ -222,6 +222,13 @@ impl Draft {
         Draft { encoded: encode_record(&Record { received_at, change, keyed: None }), effect }
     }
 
+    /// Drafts as they lie in the log from a `seq` on.
+    #[cfg(test)]
+    pub fn batches(first_seq: crate::model::Seq, drafts: &[Draft]) -> Vec<super::EncodedBatch> {
+        let encoded: Vec<_> = drafts.iter().map(|draft| draft.encoded.clone()).collect();
+        super::stage::entries(first_seq, &encoded)
+    }
+
     /// When it came, and under which key, if it is the first of a submission that has one.
     pub(super) fn keyed(&self) -> Option<(Date, Keyed)> {
         let record = decode_record(&self.encoded).ok()?;

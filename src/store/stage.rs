@@ -422,7 +422,7 @@ fn names_many_users(drafts: &[Draft]) -> bool {
 }
 
 /// Splits a group's records into entries of the log, in order and each within bounds.
-fn entries(first_seq: Seq, encoded: &[Vec<u8>]) -> Vec<EncodedBatch> {
+pub(super) fn entries(first_seq: Seq, encoded: &[Vec<u8>]) -> Vec<EncodedBatch> {
     let mut entries = Vec::with_capacity(1);
     let mut rest = encoded;
     while !rest.is_empty() {

@@ -19,7 +19,7 @@ use crate::wire;
 pub const SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// What is kept of what one connection is sent.
-const HEARD_MAX: usize = 256 * 1024;
+const HEARD_MAX: usize = 512 * 1024;
 
 /// What is written at a time.
 const WRITTEN_MAX: usize = 64 * 1024;
