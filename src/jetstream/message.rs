@@ -264,7 +264,7 @@ mod tests {
         }
         assert_eq!(whole, 2, "each is whole once");
         // Without its first part, or with that too long ago, a group is none.
-        assert_eq!(assembly.take(1, &theirs[1].0, &theirs[1].1).unwrap().is_some(), false);
+        assert!(assembly.take(1, &theirs[1].0, &theirs[1].1).unwrap().is_none());
         let mut assembly = Assembly::default();
         for (index, (part, body)) in mine.iter().enumerate() {
             let at = if index + 1 < mine.len() { index as Position } else { PARTS_WITHIN };

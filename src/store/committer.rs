@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, select};
 
 use super::Store;
 use super::batch::ENTRY_BYTES_MAX;
@@ -34,7 +34,7 @@ use super::compactor::HOT_BYTES_MAX;
 use super::draft::{Draft, Submission};
 use super::fatal;
 use super::flush::Flush;
-use super::follow::{ENDED, Following, OFFER_WAIT_MAX, Offered};
+use super::follow::{ENDED, Following, OFFER_WAIT_MAX, Offered, ROOM_EVERY};
 use super::hot::SLED_SEGMENT_BYTES;
 use super::outcome::{Outcome, Receipt, Refusal};
 use super::shared::SharedLog;
@@ -409,6 +409,16 @@ impl Committer {
             else {
                 return self.submissions.recv().ok();
             };
+            if following.is_full() {
+                match self.submissions.recv_timeout(ROOM_EVERY) {
+                    Ok(submission) => return Some(submission),
+                    Err(RecvTimeoutError::Disconnected) => return None,
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.apply();
+                        continue;
+                    }
+                }
+            }
             select! {
                 recv(self.submissions) -> submission => return submission.ok(),
                 recv(following.arrivals()) -> arrival => match arrival {

@@ -25,7 +25,7 @@ pub const OFFER_WAIT_MAX: Duration = Duration::from_secs(5);
 const APPLIED_BYTES_MAX: usize = 1024 * 1024;
 
 /// How often it is looked whether the disk has room again.
-const ROOM_EVERY: Duration = Duration::from_secs(1);
+pub(super) const ROOM_EVERY: Duration = Duration::from_secs(1);
 
 /// How often it is noted how far the store has come: what lies behind that is read again when it is opened.
 const NOTED_EVERY: Duration = Duration::from_secs(1);
@@ -143,6 +143,8 @@ pub(super) struct Following {
     last: Option<GroupId>,
     joined: bool,
     trouble: Option<Arc<str>>,
+    /// Why what came can't be applied yet: the disk has no room for it.
+    full: Option<Arc<str>>,
     /// What offers of this process begin with, and how many there were.
     process: [u8; 8],
     offers: u64,
@@ -167,6 +169,7 @@ impl Following {
             last,
             joined: false,
             trouble: None,
+            full: None,
             process,
             offers: 0,
         })
@@ -187,11 +190,17 @@ impl Following {
         if !self.joined {
             return Some("this server has not found its place in the log yet".into());
         }
-        if let Some(why) = &self.trouble {
+        if let Some(why) = self.full.as_ref().or(self.trouble.as_ref()) {
             return Some(Arc::clone(why));
         }
         let left = self.end.saturating_sub(self.at);
         (left > 0).then(|| format!("this server is {left} groups of records behind").into())
+    }
+
+    /// Whether what came waits for room on the disk: nothing more is to be heard meanwhile, and [`Following::apply`] to be
+    /// called every [`ROOM_EVERY`].
+    pub fn is_full(&self) -> bool {
+        self.full.is_some()
     }
 
     /// Nothing more is offered, until the log is heard to take groups again.
@@ -204,7 +213,7 @@ impl Following {
 
     /// Says how it stands.
     fn show(&self, store: &Store) {
-        let standing = match &self.trouble {
+        let standing = match self.full.as_ref().or(self.trouble.as_ref()) {
             _ if !self.joined => Standing::Joining,
             Some(why) => Standing::Trouble(Arc::clone(why)),
             None if self.at < self.end => Standing::Joining,
@@ -214,14 +223,23 @@ impl Following {
         store.membership.set(standing);
     }
 
-    /// Applies all that has come by now.
+    /// Applies all that has come by now, as far as the disk has room.
     ///
     /// # Errors
     /// Why it can't go on: it ended, or the store failed.
     pub fn apply(&mut self, store: &Store, flush: &dyn Flush) -> Result<(), String> {
+        self.full = None;
         loop {
-            self.backlog.extend(self.log.arrivals().try_iter().take(TAKEN_MAX));
+            if self.backlog.is_empty() {
+                self.backlog.extend(self.log.arrivals().try_iter().take(TAKEN_MAX));
+            }
             let Some(arrival) = self.backlog.pop_front() else { break };
+            if let Err(full) = has_room(store, &arrival) {
+                self.full = Some(full);
+                self.backlog.push_front(arrival);
+                self.show(store);
+                break;
+            }
             match arrival {
                 Arrival::Joined { from, end } => {
                     (self.at, self.seen, self.joined) = (from.at, from, true);
@@ -306,20 +324,11 @@ impl Following {
                 }
             }
         }
-        self.wait_for_room(store, bytes);
         store.apply_groups(&groups, last, flush).map_err(|error| error.to_string())?;
         self.last = Some(counted_last);
         self.passed(last);
         self.log.applied(self.at, store.last_seq());
         Ok(())
-    }
-
-    /// Others go on while this disk is full: nothing is applied until it has room again.
-    fn wait_for_room(&mut self, store: &Store, bytes: usize) {
-        while let Err(full) = store.space.room().admit(Claim::Control, bytes as u64) {
-            store.membership.set(Standing::Trouble(full.to_string().into()));
-            std::thread::sleep(ROOM_EVERY);
-        }
     }
 
     /// Offers a group that was put together behind all that is applied, and waits for what becomes of it, until then.
@@ -413,7 +422,7 @@ impl Following {
     ) -> Result<(), String> {
         loop {
             self.apply(store, flush)?;
-            if self.at >= self.end {
+            if self.at >= self.end || self.is_full() {
                 return Ok(());
             }
             match self.log.arrivals().recv_deadline(until) {
@@ -423,6 +432,17 @@ impl Following {
             }
         }
     }
+}
+
+/// Others go on while this disk is full: what they add is applied when it has room.
+///
+/// # Errors
+/// Why it can't be now.
+fn has_room(store: &Store, arrival: &Arrival) -> Result<(), Arc<str>> {
+    let Arrival::Next { what: What::Group { .. }, .. } = arrival else { return Ok(()) };
+    // With what comes behind it, it is no more than this, or one large group. Most of it tracks.
+    let room = store.space.room().admit(Claim::Tracking, APPLIED_BYTES_MAX as u64);
+    room.map_err(|full| full.to_string().into())
 }
 
 /// Checks that a group that counts was put together behind what counts here too.

@@ -240,6 +240,34 @@ fn what_is_checked_holds_for_the_place_that_is_given() {
 }
 
 #[test]
+fn a_full_disk_waits_for_room_and_holds_up_nobody() {
+    let log = Arc::new(Log::default());
+    let servers = [join(&log), join(&log)];
+    servers[0].writer.submit_and_wait(vec![account("default")]).unwrap();
+    wait_for(&servers[1], 1);
+    servers[1].store.space().keep_free(u64::MAX / 8);
+    for n in 0..100 {
+        servers[0].writer.submit_and_wait(vec![event(&n.to_string())]).unwrap();
+    }
+    let refused = servers[1].writer.submit_and_wait(vec![event("refused")]);
+    let Err(Refusal::NoQuorum(why)) = refused else { panic!("{refused:?}") };
+    assert!(why.contains("the disk is too full"), "{why}");
+    assert_eq!(servers[1].store.standing(), Standing::Trouble(why));
+    assert_eq!(servers[1].store.last_seq(), 1);
+    servers[1].store.space().keep_free(0);
+    wait_for(&servers[1], 101);
+    servers[1].writer.submit_and_wait(vec![event("taken")]).unwrap();
+    assert_equal(&servers);
+    // Nor does it hold up the end.
+    servers[1].store.space().keep_free(u64::MAX / 8);
+    servers[0].writer.submit_and_wait(vec![event("more")]).unwrap();
+    thread::sleep(Duration::from_millis(50));
+    let began = Instant::now();
+    servers[1].writer.close();
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
 fn a_store_ends_that_the_log_does_not_go_on_from() {
     let log = Arc::new(Log::default());
     let server = join(&log);
