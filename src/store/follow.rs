@@ -65,7 +65,8 @@ impl Membership {
     pub fn set(&self, standing: Standing) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*held, &standing) {
-            (Standing::Trouble(was), Standing::Trouble(is)) if was == is => {}
+            // Said once; `/healthz` has it as it is now.
+            (Standing::Trouble(_), Standing::Trouble(_)) => {}
             (_, Standing::Trouble(why)) => log::warn!("calls are refused: {why}"),
             (Standing::Trouble(_), Standing::Member) => log::info!("calls are accepted again"),
             _ => {}
