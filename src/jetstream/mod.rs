@@ -25,6 +25,9 @@
 //! - It can be told to refuse a message (`Nats-Expected-Last-Sequence`, `Nats-Msg-Id`), and counts on each replica how many
 //!   it has refused. Where many are, as when servers contend, a leader that is elected anew took no message for 5 to more
 //!   than 30 s ("high message lag"). So nothing is left to it to be refused.
+//! - A leader that was cut off from the others kept in its stream, for good, what it had been sent meanwhile and never agreed
+//!   on with them. So nothing is published to find out whether it is taken, nor again without looking (`watch`); and groups say
+//!   behind which they were put together.
 
 mod beside;
 mod follow;

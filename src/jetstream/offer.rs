@@ -8,7 +8,7 @@ use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{AGAIN, ANSWER_MAX, Line, message, stream};
+use super::{AGAIN, ANSWER_MAX, Line, message, stream, watch};
 use crate::store::{OFFER_WAIT_MAX, Offer, Position, Reply};
 
 /// Makes an offer, and says what became of it.
@@ -42,11 +42,17 @@ async fn publish(
             Ok(at) => return Ok(at),
             Err(error) => explain(&error),
         };
-        if Instant::now() + AGAIN > until {
-            return Err(format!("the NATS servers did not take it: {why}"));
-        }
         log::debug!("NATS took nothing: {why}");
-        sleep(AGAIN).await;
+        // Not into the hands of a leader who is cut off from the others.
+        loop {
+            if Instant::now() + AGAIN > until {
+                return Err(format!("the NATS servers did not take it: {why}"));
+            }
+            sleep(AGAIN).await;
+            if watch::has_quorum(line).await.is_ok() {
+                break;
+            }
+        }
     }
 }
 

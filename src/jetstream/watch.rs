@@ -1,12 +1,12 @@
 //! Whether anything can be stored, also where nobody calls: a balancer that was told no sends nobody to find out.
 
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
-use async_nats::jetstream::message::PublishMessage;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use super::{ANSWER_MAX, Line, message, offer, stream};
+use super::{ANSWER_MAX, Line, stream};
 use crate::store::{Arrival, Position};
 
 /// Looks that fail before it is said that nothing can be stored. Where a leader is elected anew, one may.
@@ -14,6 +14,9 @@ const FAILED_MAX: u32 = 3;
 
 /// Looks at which the stream ends before what was read from it, before that is believed: a leader may lag.
 const LOST_MAX: u32 = 10;
+
+/// How long a leader may not have heard of another: they tell each other every second that they are there.
+const SILENT_MAX: Duration = Duration::from_millis(2_500);
 
 /// Looks every second; says when nothing can be stored, and when something can again.
 pub async fn run(line: &Line, doubt: &Notify) {
@@ -45,38 +48,46 @@ pub async fn run(line: &Line, doubt: &Notify) {
     }
 }
 
-/// Says that nothing can be stored, until an empty message was.
+/// Says that nothing can be stored, until the stream has a quorum.
 async fn recover(line: &Line, why: String) {
-    let mut why = format!("the stream {} has no quorum: {why}", line.options.name);
-    log::debug!("{why}");
+    let mut why = why;
     loop {
-        let probe = PublishMessage::build().headers(message::plain());
-        match timeout(ANSWER_MAX, offer::send(line, probe)).await {
-            Ok(Ok(_)) => {
+        let said = format!("the stream {} has no quorum: {why}", line.options.name);
+        line.tell(Arrival::Trouble(Some(said))).await;
+        match end(line).await {
+            Ok(_) => {
                 line.tell(Arrival::Trouble(None)).await;
                 return;
             }
-            Ok(Err(error)) => {
-                why = format!(
-                    "the stream {} has no quorum: {}",
-                    line.options.name,
-                    offer::explain(&error)
-                );
-            }
-            Err(_) => {}
+            Err(now) => why = now,
         }
-        line.tell(Arrival::Trouble(Some(why.clone()))).await;
         sleep(ANSWER_MAX / 4).await;
     }
 }
 
-/// How far the stream reaches. It has a leader, who has to be one to answer.
+/// Whether a message could be kept by as many as it takes. It is looked at rather than tried: a leader that is cut off from
+/// the others takes messages too, and nats-server 2.9 may keep in its stream what it was never agreed on.
+///
+/// # Errors
+/// Why not.
+pub async fn has_quorum(line: &Line) -> Result<(), String> {
+    end(line).await.map(drop)
+}
+
+/// How far the stream reaches, if it has a leader, and he is in touch with enough others.
 async fn end(line: &Line) -> Result<Position, String> {
     let stream = line.context.get_stream_no_info(&line.options.name).await;
     let stream = stream.map_err(|error| error.to_string())?;
-    match timeout(ANSWER_MAX, stream.get_info()).await {
-        Ok(Ok(info)) => Ok(info.state.last_sequence),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("there was no answer".to_owned()),
+    let info = match timeout(ANSWER_MAX, stream.get_info()).await {
+        Ok(info) => info.map_err(|error| error.to_string())?,
+        Err(_) => return Err("there was no answer".to_owned()),
+    };
+    let others =
+        info.cluster.as_ref().map(|cluster| cluster.replicas.as_slice()).unwrap_or_default();
+    let there = others.iter().filter(|other| !other.offline && other.active < SILENT_MAX).count();
+    // With whoever answers, who leads.
+    if (there + 1) * 2 <= stream::REPLICAS {
+        return Err(format!("its leader is in touch with {there} others, of {}", others.len()));
     }
+    Ok(info.state.last_sequence)
 }
