@@ -89,6 +89,22 @@ impl std::str::FromStr for To {
     }
 }
 
+/// The options of NATS that a verb was given: argh has no options that several verbs share.
+macro_rules! nats_options {
+    ($verb:ident) => {
+        $crate::config::stream::RawStream {
+            servers: $verb.log,
+            stream: $verb.stream,
+            stream_keep: None,
+            nats_creds: $verb.nats_creds,
+            nats_ca: $verb.nats_ca,
+            nats_cert: $verb.nats_cert,
+            nats_key: $verb.nats_key,
+        }
+    };
+}
+pub(super) use nats_options;
+
 impl Log {
     pub(super) fn run(self) -> Result<(), Exit> {
         match self.verb {
@@ -106,16 +122,7 @@ impl Move {
             return Err(Exit::Usage("--stream-is-lost goes with --to here".to_owned()));
         }
         let dir = data_dir(self.data);
-        let raw = RawStream {
-            servers: self.log,
-            stream: self.stream,
-            stream_keep: None,
-            nats_creds: self.nats_creds,
-            nats_ca: self.nats_ca,
-            nats_cert: self.nats_cert,
-            nats_key: self.nats_key,
-        };
-        let stream = if stream_is_lost { None } else { Some(named(raw)?) };
+        let stream = if stream_is_lost { None } else { Some(named(nats_options!(self))?) };
         let last_seq = moved(&dir, to, stream)?;
         let place = if to == To::Here { "here" } else { "stream" };
         writeln!(io::stdout(), "log={place}\nlast_seq={last_seq}").or_else(output_gone)

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use argh::FromArgs;
 
-use super::log::named;
+use super::log::{named, nats_options};
 use super::{Exit, output_gone};
-use crate::config::stream::{RawStream, Stream};
+use crate::config::stream::Stream;
 
 /// Shows the servers that follow a stream, and how far each has come.
 #[derive(FromArgs)]
@@ -81,15 +81,7 @@ pub(super) struct Forget {
 impl Servers {
     pub(super) fn run(self) -> Result<(), Exit> {
         let Servers { json, .. } = self;
-        let stream = named(RawStream {
-            servers: self.log,
-            stream: self.stream,
-            stream_keep: None,
-            nats_creds: self.nats_creds,
-            nats_ca: self.nats_ca,
-            nats_cert: self.nats_cert,
-            nats_key: self.nats_key,
-        })?;
+        let stream = named(nats_options!(self))?;
         io::stdout().write_all(shown(stream, json)?.as_bytes()).or_else(output_gone)
     }
 }
@@ -102,15 +94,7 @@ impl Forget {
                 "{id:?} is no server's id; `triggerly log servers` shows them"
             )));
         }
-        let stream = named(RawStream {
-            servers: self.log,
-            stream: self.stream,
-            stream_keep: None,
-            nats_creds: self.nats_creds,
-            nats_ca: self.nats_ca,
-            nats_cert: self.nats_cert,
-            nats_key: self.nats_key,
-        })?;
+        let stream = named(nats_options!(self))?;
         if !forgotten(stream, &id)? {
             return Err(Exit::Failed(format!(
                 "no server {id} follows the stream; `triggerly log servers` shows them"

@@ -1,8 +1,13 @@
 //! Sixteen bytes as text.
 
+use crate::model::account::write_hex;
+
 /// As 32 hexadecimal digits.
 pub fn hex(bytes: &[u8; 16]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::with_capacity(32);
+    // Writing to a String can't fail.
+    let _ = write_hex(&mut text, bytes);
+    text
 }
 
 /// The other way.

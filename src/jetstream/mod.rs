@@ -320,12 +320,17 @@ fn unreachable(options: &Stream, why: impl ToString) -> Error {
     Error::Unreachable { servers, stream, why: why.to_string() }
 }
 
-/// Runs something asynchronous on a thread of its own.
-fn thread<F: Future<Output = ()>>(work: impl FnOnce() -> F + Send + 'static) -> Result<(), Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+/// What runs asynchronous work on the thread that asks.
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Error::Thread(error.to_string()))?;
+        .map_err(|error| Error::Thread(error.to_string()))
+}
+
+/// Runs something asynchronous on a thread of its own.
+fn thread<F: Future<Output = ()>>(work: impl FnOnce() -> F + Send + 'static) -> Result<(), Error> {
+    let runtime = runtime()?;
     std::thread::Builder::new()
         .name("nats".into())
         .spawn(move || runtime.block_on(work()))
@@ -338,10 +343,7 @@ fn once<T: Send + 'static>(
     options: Stream,
     work: impl AsyncFnOnce(Line) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::Thread(error.to_string()))?;
+    let runtime = runtime()?;
     let (arrived, _) = bounded(1);
     runtime.block_on(async move {
         let options = Arc::new(options);
