@@ -66,6 +66,19 @@ impl Default for Keep {
     }
 }
 
+impl Stream {
+    /// The addresses as they may be shown: without the passwords that may stand in them.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let hidden = |address: &String| match (address.split_once("://"), address.rsplit_once('@'))
+        {
+            (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+            _ => address.clone(),
+        };
+        self.servers.iter().map(hidden).collect::<Vec<_>>().join(",")
+    }
+}
+
 /// Whether a value of `--log` names an engine, and not what is logged.
 #[must_use]
 pub fn is_engine(value: &str) -> bool {
@@ -212,6 +225,13 @@ mod tests {
         ] {
             assert_eq!(keep(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let servers = addresses("nats://me:se@cret@a:1,b:2").unwrap();
+        let stream = Stream { servers, ..Stream::default() };
+        assert_eq!(stream.shown(), "nats://a:1,nats://b:2");
     }
 
     #[test]

@@ -316,7 +316,7 @@ impl SharedLog for JetStream {
 }
 
 fn unreachable(options: &Stream, why: impl ToString) -> Error {
-    let (servers, stream) = (options.servers.join(","), options.name.clone());
+    let (servers, stream) = (options.shown(), options.name.clone());
     Error::Unreachable { servers, stream, why: why.to_string() }
 }
 
