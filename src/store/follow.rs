@@ -411,7 +411,8 @@ impl Following {
         Ok(None)
     }
 
-    /// Applies what comes until the store has all that the log is known to hold.
+    /// Applies what comes until the store has all that the log is known to hold, unless it is in trouble: who calls had
+    /// better be told so than wait for it to end.
     ///
     /// # Errors
     /// As [`Following::apply`].
@@ -423,7 +424,7 @@ impl Following {
     ) -> Result<(), String> {
         loop {
             self.apply(store, flush)?;
-            if self.at >= self.end || self.is_full() {
+            if self.at >= self.end || self.is_full() || self.trouble.is_some() {
                 return Ok(());
             }
             match self.log.arrivals().recv_deadline(until) {

@@ -11,7 +11,8 @@ use super::*;
 use crate::model::erasure::Digest;
 use crate::store::state::is_mark;
 use crate::store::{
-    Arrival, Belonging, Group, GroupId, LogId, Offer, Place, Position, Reply, SharedLog, What,
+    Arrival, Belonging, Group, GroupId, LogId, OFFER_WAIT_MAX, Offer, Place, Position, Reply,
+    SharedLog, What,
 };
 
 /// What all members of a log see.
@@ -265,6 +266,25 @@ fn a_full_disk_waits_for_room_and_holds_up_nobody() {
     let began = Instant::now();
     servers[1].writer.close();
     assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn who_calls_is_not_kept_waiting_where_the_log_is_in_trouble() {
+    let log = Arc::new(Log::default());
+    let member = log.member();
+    let tell = log.stored.lock().unwrap().members[0].clone();
+    // It reaches further than the store, and what lies between doesn't come.
+    tell.send(Arrival::Joined { from: Place::default(), end: 1 }).unwrap();
+    tell.send(Arrival::Trouble(Some("it has no leader".to_owned()))).unwrap();
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir);
+    let writer =
+        Writer::sharing(Arc::clone(&store), store.flusher(), |answer| answer(), Some(member));
+    let writer = writer.unwrap();
+    let began = Instant::now();
+    let refused = writer.submit_and_wait(vec![event("refused")]);
+    assert_eq!(refused, Err(Refusal::NoQuorum("it has no leader".into())));
+    assert!(began.elapsed() < OFFER_WAIT_MAX / 2, "{:?}", began.elapsed());
 }
 
 #[test]
