@@ -26,8 +26,9 @@
 //!   it has refused. Where many are, as when servers contend, a leader that is elected anew took no message for 5 to more
 //!   than 30 s ("high message lag"). So nothing is left to it to be refused.
 //! - A leader that was cut off from the others kept in its stream, for good, what it had been sent meanwhile and never agreed
-//!   on with them. So nothing is published to find out whether it is taken, nor again without looking (`watch`); and groups say
-//!   behind which they were put together.
+//!   on with them. So nothing is published to find out whether it is taken, nor again without looking (`watch`); groups say
+//!   behind which they were put together; and where reading begins anew, what comes is compared with what the leader has
+//!   (`follow`).
 
 mod beside;
 mod follow;
@@ -44,7 +45,7 @@ pub use roster::Follower;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use async_nats::ConnectOptions;
@@ -173,6 +174,8 @@ struct Line {
     arrivals: Sender<Arrival>,
     /// How far it was read.
     read: Arc<AtomicU64>,
+    /// There is something to read it with.
+    is_reading: Arc<AtomicBool>,
     /// The connection is another one.
     reconnected: Arc<Notify>,
 }
@@ -365,7 +368,7 @@ async fn until_reached<T>(work: impl AsyncFn() -> Result<T, Error>) -> Result<T,
 
 /// Connects; without an error also where nobody can be reached yet.
 async fn connect(options: &Arc<Stream>, arrivals: Sender<Arrival>) -> Result<Line, Error> {
-    let (read, reconnected) = (Arc::default(), Arc::new(Notify::new()));
+    let (read, is_reading, reconnected) = (Arc::default(), Arc::default(), Arc::new(Notify::new()));
     let told = Arc::clone(&reconnected);
     let mut connect = ConnectOptions::new()
         .name("triggerly")
@@ -399,7 +402,7 @@ async fn connect(options: &Arc<Stream>, arrivals: Sender<Arrival>) -> Result<Lin
     let client = client.map_err(|error| unreachable(options, error))?;
     let context = ContextBuilder::new().timeout(ANSWER_MAX).ack_timeout(ANSWER_MAX).build(client);
     let options = Arc::clone(options);
-    Ok(Line { context, options, arrivals, read, reconnected })
+    Ok(Line { context, options, arrivals, read, is_reading, reconnected })
 }
 
 /// Joins a store to its log, and says so to the others before anything is read: what it lacks stays from then on.
