@@ -28,7 +28,8 @@
 //! - A leader that was cut off from the others kept in its stream, for good, what it had been sent meanwhile and never agreed
 //!   on with them. So nothing is published to find out whether it is taken, nor again without looking (`watch`); groups say
 //!   behind which they were put together; and where reading begins anew, what comes is compared with what the leader has
-//!   (`follow`).
+//!   (`follow`). It happened all the same, in 5 of some 180 faults at random; in 80 with 2.10.27 and 100
+//!   with 2.15.1 it did not (`SOUND_FROM`).
 
 mod beside;
 mod follow;
@@ -79,6 +80,9 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 /// How a full queue of arrivals is looked at again.
 const FULL_EVERY: Duration = Duration::from_millis(1);
+
+/// The first nats-server of which no two were seen to hold something else.
+const SOUND_FROM: (i64, i64, i64) = (2, 10, 27);
 
 /// Why there is no shared log, for the person who runs it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -447,6 +451,14 @@ async fn run(
             }
         }
     };
+    let (major, minor, patch) = SOUND_FROM;
+    if !line.context.client().is_server_compatible(major, minor, patch) {
+        log::warn!(
+            "nats-server {} can lose what it has acknowledged when its servers are cut off from each other; use {major}.{minor}.{patch} or \
+             a later one (see \"When NATS servers disagree\" of the README)",
+            line.context.client().server_info().version
+        );
+    }
     line.tell(Arrival::Trouble(None)).await;
     line.tell(Arrival::Joined { from: store.from, end: found.end }).await;
     let _ = tell.try_send(Ok(Joined { id: found.id, has_begun: found.end > 0 }));
