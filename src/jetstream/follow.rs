@@ -32,9 +32,6 @@ const BYTES_MAX: usize = 8 * 1024 * 1024;
 /// server has that others haven't is from when a leader lost the others, so near the end when reading begins anew for that.
 const COMPARED_MAX: u64 = 256;
 
-/// Why another consumer is to be had.
-const APART: &str = "what a NATS server holds isn't what the one holds that leads";
-
 /// Tells the committer of everything behind a place, until it is gone or the log can't be followed.
 pub async fn run(line: &Line, from: Place) {
     let begin = from.at.saturating_sub(message::PARTS_WITHIN);
@@ -56,9 +53,17 @@ pub async fn run(line: &Line, from: Place) {
                 line.tell(Arrival::Ended(line.unfit(why).to_string())).await;
                 return;
             }
-            End::Again(why) => log::debug!("following the stream anew: {why}"),
+            End::Again(why) => {
+                log::debug!("following the stream anew: {why}");
+                sleep(AGAIN / 4).await;
+            }
+            End::Apart(at) => {
+                log::warn!(
+                    "a NATS server holds another message {at} of the stream than the one that leads; the stream is read anew"
+                );
+                sleep(ANSWER_MAX).await;
+            }
         }
-        sleep(AGAIN / 4).await;
     }
 }
 
@@ -67,6 +72,8 @@ enum End {
     Gone,
     Unfit(String),
     Again(String),
+    /// Whoever was read from has something else at a place than who leads.
+    Apart(Position),
 }
 
 struct Follower<'l> {
@@ -117,7 +124,7 @@ impl Follower<'_> {
     /// What to do where something else comes than is known to be at a place.
     async fn differs(&self, place: Place) -> End {
         match stream::message_at(self.line, place.at).await {
-            Ok(Some(led)) if stream::stamp(led.time) != place.stamp => End::Again(APART.to_owned()),
+            Ok(Some(led)) if stream::stamp(led.time) != place.stamp => End::Apart(place.at),
             Ok(_) => End::Unfit(stream::REWRITTEN.to_owned()),
             Err(error) => End::Again(error.to_string()),
         }
@@ -178,7 +185,7 @@ impl Follower<'_> {
         if self.doubted.contains(&place.at) {
             match stream::message_at(self.line, place.at).await {
                 Ok(Some(led)) if stream::stamp(led.time) != place.stamp => {
-                    return Some(End::Again(APART.to_owned()));
+                    return Some(End::Apart(place.at));
                 }
                 Ok(_) => {}
                 Err(error) => return Some(End::Again(error.to_string())),

@@ -69,7 +69,7 @@ async fn look(line: &Line) -> Result<Position, String> {
     let end = end(line).await.map_err(|why| format!("the stream {name} has no quorum: {why}"))?;
     // It may have a leader seconds before the NATS servers have one, whom it takes to make a consumer.
     if !line.is_reading.load(SeqCst) {
-        return Err(format!("the stream {name} can't be followed: NATS makes no consumer yet"));
+        return Err(format!("the stream {name} can't be followed yet: there is no consumer of it"));
     }
     Ok(end)
 }
