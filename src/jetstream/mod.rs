@@ -28,8 +28,8 @@
 //! - A leader that was cut off from the others kept in its stream, for good, what it had been sent meanwhile and never agreed
 //!   on with them. So nothing is published to find out whether it is taken, nor again without looking (`watch`); groups say
 //!   behind which they were put together; and where reading begins anew, what comes is compared with what the leader has
-//!   (`follow`). It happened all the same, in 5 of some 180 faults at random; in 80 with 2.10.27 and 100
-//!   with 2.15.1 it did not (`SOUND_FROM`).
+//!   (`follow`). It happened all the same, in 5 of some 180 faults at random; in 100 with 2.10.27 and
+//!   100 with 2.15.1 it did not (`SOUND_FROM`).
 
 mod beside;
 mod follow;
