@@ -121,13 +121,19 @@ impl Follower<'_> {
         };
     }
 
-    /// What to do where something else comes than is known to be at a place.
-    async fn differs(&self, place: Place) -> End {
-        match stream::message_at(self.line, place.at).await {
-            Ok(Some(led)) if stream::stamp(led.time) != place.stamp => End::Apart(place.at),
-            Ok(_) => End::Unfit(stream::REWRITTEN.to_owned()),
-            Err(error) => End::Again(error.to_string()),
+    /// Compares what came with what the one has who leads.
+    async fn compare(&self, came: Place) -> Result<(), End> {
+        match stream::message_at(self.line, came.at).await {
+            Ok(Some(led)) if stream::stamp(led.time) != came.stamp => Err(End::Apart(came.at)),
+            Ok(_) => Ok(()),
+            Err(error) => Err(End::Again(error.to_string())),
         }
+    }
+
+    /// What to do where something else came than is known to be there.
+    async fn differs(&self, came: Place) -> End {
+        let compared = self.compare(came).await;
+        compared.err().unwrap_or_else(|| End::Unfit(stream::REWRITTEN.to_owned()))
     }
 
     async fn read(&mut self, consumer: PullConsumer) -> End {
@@ -182,14 +188,10 @@ impl Follower<'_> {
         if place.at == self.from.at && ![0, place.stamp].contains(&self.from.stamp) {
             return Some(self.differs(place).await);
         }
-        if self.doubted.contains(&place.at) {
-            match stream::message_at(self.line, place.at).await {
-                Ok(Some(led)) if stream::stamp(led.time) != place.stamp => {
-                    return Some(End::Apart(place.at));
-                }
-                Ok(_) => {}
-                Err(error) => return Some(End::Again(error.to_string())),
-            }
+        if self.doubted.contains(&place.at)
+            && let Err(end) = self.compare(place).await
+        {
+            return Some(end);
         }
         let read = match message::read(message.headers.as_ref()) {
             Ok(read) => read,
